@@ -1,0 +1,84 @@
+"""What must hold between the tables of a stack file. Pure: a Stack in, mistakes out.
+
+The reader calls it when each table is right by itself, so that one slip isn't told twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agent.errors import Mistake
+from agent.names import variable
+from bake.stack import DATASTORE_VARIABLE, Service, Stack
+
+
+def check_stack(stack: Stack) -> list[Mistake]:
+    return [
+        *_contents(stack),
+        *_ports(stack),
+        *_repos(stack),
+        *(mistake for service in stack.services.values() for mistake in _service(stack, service)),
+    ]
+
+
+def _contents(stack: Stack) -> Iterator[Mistake]:
+    if not stack.services:
+        yield Mistake("services", "expected at least one service, got none", "[services.web]")
+
+
+def _ports(stack: Stack) -> Iterator[Mistake]:
+    """Self-contained machines run everything side by side: each port is used once."""
+    listeners = [(f"services.{s.name}", s.port) for s in stack.services.values() if s.port is not None]
+    listeners += [(f"datastores.{d.name}", d.port) for d in stack.datastores.values()]
+    owners: dict[int, str] = {}
+    taken = {port for _, port in listeners}
+    for owner, port in listeners:
+        if port in owners:
+            free = next(candidate for candidate in range(port + 1, port + len(taken) + 2) if candidate not in taken)
+            hint = f"port = {free}" if free <= 65535 else "choose another port"
+            what = f"expected a port of its own, got {port}, which is that of {owners[port]}"
+            yield Mistake(f"{owner}.port", what, hint)
+        owners.setdefault(port, owner)
+
+
+def _repos(stack: Stack) -> Iterator[Mistake]:
+    for repo in stack.repos.values():
+        kinds = {service.kind for service in stack.services_of(repo.name)}
+        if repo.static is not None and kinds - {"web"}:
+            what = "nginx serves this repo, and it has a service that is no web service"
+            yield Mistake(f"repos.{repo.name}.static", what, "make it two repos")
+
+
+def _service(stack: Stack, service: Service) -> Iterator[Mistake]:
+    path = f"services.{service.name}"
+    for index, called in enumerate(service.calls):
+        if called == service.name:
+            yield Mistake(f"{path}.calls[{index}]", "a service does not call itself", "leave it out")
+        elif stack.services[called].kind != "web":
+            kind = stack.services[called].kind
+            yield Mistake(f"{path}.calls[{index}]", f"{called} is a {kind}, and has no URL to call", "leave it out")
+    health = service.health
+    if health.deadline < health.settle + health.interval:
+        least = int(health.settle + health.interval) + 1
+        what = f"expected more than settle and interval together, got {health.deadline:g}s"
+        yield Mistake(f"{path}.health.deadline", what, f'deadline = "{least * 2}s"')
+    yield from _variables(stack, service)
+
+
+def _variables(stack: Stack, service: Service) -> Iterator[Mistake]:
+    """Two things that a service is told by environment must not have the same variable."""
+    path = f"services.{service.name}"
+    givers: dict[str, str] = {}
+    for need in service.needs:
+        usual = DATASTORE_VARIABLE[stack.datastores[need].kind]
+        givers[variable(need) if usual in givers else usual] = f"the datastore {need}"
+    for index, called in enumerate(service.calls):
+        name = variable(called)
+        if name in givers:
+            what = f"{name} would be both {givers[name]} and the service {called}"
+            yield Mistake(f"{path}.calls[{index}]", what, f"rename the service {called}, or the datastore")
+    for name in service.env:
+        called_by = next((called for called in service.calls if variable(called) == name), None)
+        if name in givers or called_by:
+            giver = givers.get(name) or f"the service {called_by}"
+            yield Mistake(f"{path}.env.{name}", f"{name} is made by the agent: {giver}", "leave it out")
