@@ -1,0 +1,172 @@
+"""The layers of an image: those that are there are taken, the others are built."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.runtimes import Base, read_base
+from bake.files import image_files
+from bake.images import ImageStore
+from bake.layers import Layer, key_of
+from bake.mirror import Mirror
+from bake.plan import BakePlan, RepoPlan
+from bake.render import Renderer
+from bake.source_tar import export
+from bake.stack import AptSource
+from bake.stage import AGENT, PACKER, Stage, Workshop, as_json, run_stage
+from bake.view import merged
+from bake.voice import Voice
+
+SYSTEM_SCRIPTS = ("00-payload.sh", "10-packages.sh", "20-toolkit.sh", "30-runtimes.sh", "90-seal.sh")
+IMAGE_SCRIPTS = ("00-payload.sh", "40-install.sh", "50-repos.sh", "80-describe.sh", "90-seal.sh")
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What assembling one image shares. ``made`` is the bake's time; ``scratch`` takes nothing from before."""
+
+    workshop: Workshop
+    images: ImageStore
+    plan: BakePlan
+    mirrors: Mapping[str, Mirror]
+    voice: Voice
+    made: str
+    scratch: bool
+
+    def find(self, key: str) -> Layer | None:
+        return None if self.scratch else self.images.layers.find(key)
+
+
+def toolkit_hashes() -> dict[str, str]:
+    """Hashes of the toolkit's files that decide what a system layer holds."""
+    files = [PACKER / "scripts" / script for script in SYSTEM_SCRIPTS[1:-1]]
+    files += [AGENT / "requirements.lock", AGENT / "requirements-build.lock", AGENT / "runtimes.py"]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def system_layer(assembly: Assembly, base: Layer) -> Layer:
+    """The layer with apt packages, runtimes and the agent's environment; made when its inputs are new."""
+    system = assembly.plan.system
+    layer = assembly.find(system.key)
+    if layer is not None:
+        return layer
+    assembly.voice.step("installing packages (once for the same list)")
+    payload: dict[str, str | Path] = {
+        "packages": "\n".join(system.packages) + "\n",
+        "nodes": "".join(f"{major}\n" for major in system.runtimes),
+        "environment.json": as_json(dict(assembly.workshop.settings.environment)),
+        "agent.lock": AGENT / "requirements.lock",
+        "agent-build.lock": AGENT / "requirements-build.lock",
+        "lib/agent": AGENT,
+    }
+    for source in assembly.plan.stack.apt_sources.values():
+        payload[f"apt/sources.list.d/{source.name}.sources"] = _deb822(source)
+        if source.key is not None:
+            payload[f"apt/keyrings/{_keyring(source)}"] = source.key
+    result = run_stage(assembly.workshop, Stage("system", SYSTEM_SCRIPTS, payload), [base])
+    return assembly.images.layers.adopt(result.upper, key=system.key, kind="system", made=assembly.made)
+
+
+def runtimes_of(assembly: Assembly, layers: Sequence[Layer]) -> Base:
+    """What base and system layer bring to builds, read from their files."""
+    with merged(tuple(layer.root for layer in layers), assembly.workshop.run.folder / "look") as root:
+        return read_base(root)
+
+
+def image_layers(assembly: Assembly, repos: Sequence[RepoPlan], lower: list[Layer]) -> tuple[list[Layer], str]:
+    """The whole stack of layers of the image, the lowest first, and the text of its image.json."""
+    deps = {key: layer for repo in repos for key in repo.deps.values() if (layer := assembly.find(key)) is not None}
+    whole = [repo for repo in repos if deps.keys() >= set(repo.deps.values())]
+    ready = {repo.name: layer for repo in whole if (layer := assembly.find(repo.key)) is not None}
+    missing = [repo for repo in repos if repo.name not in ready]
+    assembly.voice.step("building " + (", ".join(repo.name for repo in missing) or "no repo: none changed"))
+    earlier = [] if assembly.scratch else _earlier_checkouts(assembly, missing)
+    result = run_stage(
+        assembly.workshop,
+        Stage("image", IMAGE_SCRIPTS, _image_payload(assembly, repos, missing)),
+        [*lower, *deps.values(), *earlier, *ready.values()],
+    )
+    layers = [*lower, *_split(assembly, result.upper, repos, deps, ready)]
+    key = key_of({"image": assembly.plan.manifest.name})
+    rest = assembly.images.layers.adopt(result.upper, key=key, kind="top", made=assembly.made)
+    return [*layers, rest], result.told
+
+
+def _earlier_checkouts(assembly: Assembly, missing: Sequence[RepoPlan]) -> list[Layer]:
+    """Layers with an earlier commit of the repos to build: a build takes unchanged dependencies from there."""
+    newest = assembly.images.newest_verified(assembly.plan.stack.name)
+    if newest is None:
+        return []
+    layers = [assembly.images.layers.get(identifier) for identifier in newest.layers]
+    commits = {repo.name: repo.source.commit for repo in missing}
+    return [
+        layer
+        for layer in layers
+        if layer.kind == "repo"
+        and layer.name in commits
+        and not (layer.root / "srv/bakeboot" / layer.name / commits[layer.name]).exists()
+    ]
+
+
+def _image_payload(assembly: Assembly, repos: Sequence[RepoPlan], missing: Sequence[RepoPlan]) -> dict[str, str | Path]:
+    sources = assembly.workshop.run.folder / "sources"
+    sources.mkdir()
+    files = image_files(assembly.plan, Renderer())
+    plan = {
+        "version": 1,
+        "repos": [repo.order() for repo in missing],
+        "environment": dict(assembly.workshop.settings.for_builds()),
+        "switch": False,
+    }
+    payload: dict[str, str | Path] = {
+        "lib/agent": AGENT,
+        "image.json": assembly.plan.manifest.render(),
+        "build.json": as_json(plan),
+        "users": "".join(f"{user} {home}\n" for user, home in assembly.plan.users),
+        "current": "".join(f"{repo.name} {repo.source.commit}\n" for repo in repos),
+        "executables": "".join(f"{file.path}\n" for file in files if file.executable),
+        **{f"files{file.path}": file.text for file in files},
+    }
+    for repo in missing:
+        tar = sources / f"{repo.name}.tar"
+        export(assembly.mirrors[repo.name], repo.source.commit, repo.source.repo.subdirectory, tar)
+        payload[f"sources/{repo.name}.tar"] = tar
+    return payload
+
+
+def _split(
+    assembly: Assembly,
+    upper: Path,
+    repos: Sequence[RepoPlan],
+    deps: Mapping[str, Layer],
+    ready: Mapping[str, Layer],
+) -> list[Layer]:
+    """Take each repo's part out of what the machine added: dependencies and code become layers of their own."""
+    layers = []
+    for repo in repos:
+        for folder, key in repo.deps.items():
+            layers.append(deps.get(key) or _part(assembly, upper, repo.name, folder, key, "deps"))
+        layers.append(ready.get(repo.name) or _part(assembly, upper, repo.name, repo.source.commit, repo.key, "repo"))
+    return layers
+
+
+def _part(assembly: Assembly, upper: Path, name: str, folder: str, key: str, kind: str) -> Layer:
+    root, place = upper.parent / f"part-{name}-{folder}", Path("srv/bakeboot") / name
+    (root / place).mkdir(parents=True)
+    (upper / place / folder).rename(root / place / folder)
+    return assembly.images.layers.adopt(root, key=key, kind=kind, name=name, made=assembly.made)
+
+
+def _deb822(source: AptSource) -> str:
+    """One apt source in the format of sources.list(5), "deb822-style"."""
+    signed = f"/etc/apt/keyrings/{_keyring(source)}" if source.key else "/usr/share/keyrings/debian-archive-keyring.gpg"
+    lines = ["Types: deb", f"URIs: {source.uri}", f"Suites: {source.suite}", f"Signed-By: {signed}"]
+    components = [f"Components: {' '.join(source.components)}"] if source.components else []
+    return "\n".join((*lines, *components, ""))
+
+
+def _keyring(source: AptSource) -> str:
+    return f"{source.name}{source.key.suffix if source.key else ''}"

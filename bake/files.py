@@ -1,0 +1,66 @@
+"""The files of an image besides code: units, configuration, the agent's commands. Pure but for the templates."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from agent.names import service_user
+from bake.plan import BakePlan
+from bake.render import RenderedFile, Renderer
+from bake.stack import Datastore, Service
+
+UNITS = "/etc/systemd/system"
+
+TMPFILES = """\
+# tmpfiles.d(5): the agent's folders, made before it starts.
+d /run/bakeboot 0711 root root -
+d /var/lib/bakeboot 0755 root root -
+d /var/lib/bakeboot/data 0755 root root -
+"""
+
+
+def image_files(plan: BakePlan, render: Renderer) -> tuple[RenderedFile, ...]:
+    """Every file that ``plan`` puts on the image; raises BakebootError for what a unit can't carry."""
+    files = [
+        render("bakeboot-boot.service", f"{UNITS}/bakeboot-boot.service", {}),
+        render("agent", "/usr/local/bin/agent", {}, executable=True),
+        render("run-process", "/opt/bakeboot/bin/run-process", {}, executable=True),
+        render("postgresql-init", "/opt/bakeboot/bin/postgresql-init", {}, executable=True),
+        RenderedFile("/usr/lib/tmpfiles.d/bakeboot.conf", TMPFILES),
+    ]
+    for datastore in plan.stack.datastores.values():
+        files.append(_datastore_unit(plan, datastore, render))
+    for service in plan.stack.services.values():
+        files += _service_files(plan, service, render)
+    return tuple(files)
+
+
+def _datastore_unit(plan: BakePlan, datastore: Datastore, render: Renderer) -> RenderedFile:
+    unit = plan.manifest.datastores[datastore.name]
+    values = {"datastore": datastore.name, "version": unit.version, "port": datastore.port}
+    return render(f"{datastore.kind}.service.j2", f"{UNITS}/{unit.unit}", values)
+
+
+def _service_files(plan: BakePlan, service: Service, render: Renderer) -> list[RenderedFile]:
+    baked = plan.manifest.services[service.name]
+    values: dict[str, Any] = {
+        "service": service.name,
+        "user": service_user(service.name),
+        "repo": service.repo,
+        "process": service.process,
+        "needs": baked.needs,
+        "memory": service.memory,
+        "cpu": None if service.cpu is None else math.ceil(service.cpu * 100),
+        "stop_timeout": math.ceil(service.stop_timeout),
+        "loosen": service.loosen,
+        "node": "node" in plan.manifest.repos[service.repo].build.split("+"),
+    }
+    static = plan.statics.get(service.name)
+    if static is None:
+        return [render("service.service.j2", f"{UNITS}/{baked.unit}", values)]
+    site = {"service": service.name, "repo": service.repo, "static": static, "port": service.port}
+    return [
+        render("static.service.j2", f"{UNITS}/{baked.unit}", values),
+        render("nginx-static.conf.j2", f"/etc/bakeboot/nginx/{service.name}.conf", site),
+    ]

@@ -1,0 +1,211 @@
+"""``bakeboot images list|show|diff|prune`` and ``bakeboot export``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from agent.errors import BakebootError, ImageError
+from agent.image import ImageManifest
+from bake.diff import ImageDiff, Subjects, diff_images
+from bake.export import export
+from bake.git import Git
+from bake.home import Home, try_locked
+from bake.images import Image, ImageStore
+from bake.layers import size_of
+from bake.local import running_images
+from bake.mirrors import Mirrors
+from bake.output import console, print_json, print_table, voice
+from bake.prune import KEEP, plan_prune, prune
+from bake.source_values import location
+from bake.stack import Repo
+from bake.sweep import sweep
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+
+
+@click.group("images")
+def images() -> None:
+    """The images of this machine: what they hold, what changed, which can go."""
+
+
+@images.command("list")
+@JSON
+def list_command(as_json: bool) -> None:
+    """Every image, the oldest first."""
+    found = ImageStore(Home.open()).all()
+    if as_json:
+        print_json([_record(image) for image in found])
+        return
+    rows = [(image.name, image.state, image.time, image.digest[7:19], _first_line(image.reason)) for image in found]
+    print_table(("IMAGE", "STATE", "TIME", "DIGEST", "REASON"), rows)
+
+
+@images.command("show")
+@click.argument("image", default="latest")
+@JSON
+def show_command(image: str, as_json: bool) -> None:
+    """What IMAGE holds: repos with commits, services, datastores, layers."""
+    store = ImageStore(Home.open())
+    found = store.find(image)
+    manifest = found.manifest()
+    if as_json:
+        import json
+
+        print_json({**_record(found), "image": json.loads(manifest.render())})
+        return
+    out = console()
+    out.print(f"{found.name}  {found.state}  {found.time}  toolkit {manifest.toolkit}", highlight=False)
+    if found.reason:
+        out.print(f"  {found.reason}", highlight=False, markup=False)
+    out.print(f"  {found.digest}, from {manifest.parent or 'nothing'}, on {manifest.base.name}", highlight=False)
+    print_table(
+        ("REPO", "REF", "COMMIT", "SUBJECT"),
+        [(repo.name, repo.ref, repo.commit[:12], repo.subject) for repo in manifest.repos.values()],
+    )
+    print_table(
+        ("SERVICE", "KIND", "REPO", "PORT", "NEEDS"),
+        [(s.name, s.kind, s.repo, str(s.port or "-"), " ".join(s.needs) or "-") for s in manifest.services.values()],
+    )
+    layers = [store.layers.get(identifier) for identifier in found.layers]
+    print_table(
+        ("LAYER", "KIND", "OF", "MADE", "MIB"),
+        [(one.id, one.kind, one.name or "-", one.made, f"{size_of([one.root]) / 2**20:.1f}") for one in layers],
+    )
+    out.print(f"  logs: {found.folder}", highlight=False)
+
+
+@images.command("diff")
+@click.argument("before")
+@click.argument("after")
+@JSON
+def diff_command(before: str, after: str, as_json: bool) -> None:
+    """What changed from image BEFORE to image AFTER: commits with subjects, packages, services."""
+    home = Home.open()
+    store = ImageStore(home)
+    old, new = store.find(before), store.find(after)
+    difference = diff_images(old.manifest(), new.manifest(), _subjects(home, new.manifest()))
+    if as_json:
+        print_json({"before": old.name, "after": new.name, **difference.json()})
+        return
+    _print_diff(old, new, difference)
+
+
+def _print_diff(old: Image, new: Image, difference: ImageDiff) -> None:
+    out = console()
+    out.print(f"{old.name} -> {new.name}", highlight=False)
+    for repo in difference.repos:
+        moved = f"{(repo.before or 'none')[:12]} -> {(repo.after or 'none')[:12]}"
+        out.print(f"repo {repo.repo}: {moved}", highlight=False)
+        for mark, commits in (("+", repo.commits), ("-", repo.undone)):
+            for commit, subject in commits:
+                out.print(f"  {mark} {commit[:12]} {subject}", highlight=False, markup=False)
+    for package in difference.packages:
+        versions = (
+            f"{package.before or ''} -> {package.after or ''}".strip(" ->")
+            if package.what != "changed"
+            else (f"{package.before} -> {package.after}")
+        )
+        out.print(f"{package.group}: {package.what} {package.package} {versions}", highlight=False, markup=False)
+    for name in difference.services_added:
+        out.print(f"service {name}: added", highlight=False)
+    for name in difference.services_removed:
+        out.print(f"service {name}: removed", highlight=False)
+    if difference == ImageDiff((), (), (), ()):
+        out.print("the same commits, packages and services", highlight=False)
+
+
+@images.command("prune")
+@click.option(
+    "--keep", type=click.IntRange(0), default=KEEP, show_default=True, help="Verified images of each stack to keep."
+)
+@click.option("--yes", is_flag=True, help="Do it. Without, only say what would go.")
+@JSON
+def prune_command(keep: int, yes: bool, as_json: bool) -> None:
+    """Remove old images and the layers that no image needs; says what would go unless told --yes."""
+    home = Home.open()
+    sweep(home)
+    with try_locked(home.layers / ".lock") as alone:
+        if yes and not alone:
+            raise BakebootError(
+                "a bake or a machine is under way, and may need what would go",
+                where="images prune",
+                hint="again when it has ended",
+            )
+        store = ImageStore(home)
+        plan = plan_prune(store.all(), store.layers.all(), running=running_images(home.machines), keep=keep)
+        freed = size_of([layer.root for layer in plan.layers])
+        if yes:
+            prune(store, plan)
+    if as_json:
+        print_json(
+            {
+                "done": yes,
+                "images": [image.name for image in plan.images],
+                "layers": [layer.id for layer in plan.layers],
+                "bytes": freed,
+                "kept": {one.image.name: one.why for one in plan.kept},
+            }
+        )
+        return
+    verb = "removed" if yes else "would remove"
+    for image in plan.images:
+        console().print(f"{verb} {image.name} ({image.state}, {image.time})", highlight=False)
+    console().print(f"{verb} {len(plan.layers)} layers, {freed / 2**20:.0f} MiB", highlight=False)
+    for one in plan.kept:
+        console().print(f"keeps {one.image.name}: {one.why}", highlight=False)
+    if not yes and (plan.images or plan.layers):
+        console().print("  try   bakeboot images prune --yes", highlight=False)
+
+
+@click.command("export")
+@click.argument("image", default="latest")
+@click.option("--format", "form", type=click.Choice(["squashfs", "tar.zst"]), default="tar.zst", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), default=None, help="The file; else IMAGE.FORMAT here.")
+def export_command(image: str, form: Literal["squashfs", "tar.zst"], output: Path | None) -> None:
+    """Write IMAGE to one file: squashfs or tar.zst."""
+    home = Home.open()
+    store = ImageStore(home)
+    found = store.find(image)
+    if not found.layers:
+        raise ImageError("it has no content yet", where=found.name, hint="bakeboot images list")
+    target = output or Path(f"{found.name}.{form}")
+    with home.run("export") as run, voice(quiet=False) as speaker:
+        speaker.step(f"writing {target}")
+        export(store, found, run, target.absolute(), form)
+        speaker.say(f"{target.stat().st_size / 2**20:.0f} MiB")
+
+
+def _subjects(home: Home, manifest: ImageManifest) -> Subjects:
+    """Commits between two, from the mirrors that this home has; none where it has no mirror."""
+    mirrors = Mirrors(home.mirrors, Git(os.environ))
+
+    def subjects(repo: str, old: str, new: str) -> list[tuple[str, str]]:
+        baked = manifest.repos.get(repo)
+        if baked is None:
+            return []
+        mirror = mirrors.mirror(Repo(repo, baked.url, location(baked.url, Path.cwd())))
+        if not (mirror.path.exists() and mirror.has(old) and mirror.has(new)):
+            return []
+        return [(logged.commit, logged.subject) for logged in mirror.log(old, new, subdirectory=baked.subdirectory)]
+
+    return subjects
+
+
+def _record(image: Image) -> dict[str, object]:
+    return {
+        "name": image.name,
+        "stack": image.stack,
+        "state": image.state,
+        "time": image.time,
+        "digest": image.digest,
+        "layers": list(image.layers),
+        "reason": image.reason,
+    }
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0][:80] if text else ""

@@ -1,0 +1,259 @@
+"""An instance on this machine: a local machine started from an image, with tags, that becomes what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from agent.envfile import parse as parse_environment
+from agent.envfile import render as render_environment
+from agent.errors import MachineError
+from agent.image import WEB, ImageManifest, Service
+from agent.names import SELF_CONTAINED, TAG_MODE, TAG_SERVICE, TAG_STACK, variable
+from bake.build_machine import SSH_UNIT, SshAccess
+from bake.images import Image, ImageStore
+from region.faults import Faults
+from region.forward import Forward
+from region.machine import Machine, MachineSpec
+from region.metadata import InstanceMetadata
+from region.site import GATEWAY, Site
+
+POLL = 0.02
+"""Seconds between two looks at an instance that is booting."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to start: ``tags`` replaces the tags that mode and service make (None: those)."""
+
+    mode: str
+    service: str | None = None
+    tags: Mapping[str, str] | None = None
+    faults: Faults = field(default_factory=Faults)
+    """What is wrong with its metadata service: tags that come late, or never (see region.faults)."""
+    config: Mapping[str, str] = field(default_factory=dict)
+    """Files of ``/run/bakeboot/config.d``: name to content."""
+    ssh: SshAccess | None = None
+
+
+class LocalInstance:
+    """A started instance. Its services answer on loopback of this host while it lives (``url``)."""
+
+    def __init__(self, machine: Machine, site: Site, image: Image, manifest: ImageManifest, request: Request) -> None:
+        self.machine = machine
+        self.site = site
+        self.image = image
+        self.manifest = manifest
+        self.request = request
+        self._forwards = ExitStack()
+        self._ports: dict[int, int] = {}
+
+    @property
+    def name(self) -> str:
+        return self.machine.name
+
+    @property
+    def services(self) -> dict[str, Service]:
+        """The services that it runs, by its assignment."""
+        if self.request.mode in SELF_CONTAINED:
+            return self.manifest.services
+        return {name: service for name, service in self.manifest.services.items() if name == self.request.service}
+
+    def status(self) -> dict[str, Any]:
+        """What its agent last said (``status.json``); empty before it said anything."""
+        try:
+            told = json.loads(self.machine.read("/run/bakeboot/status.json"))
+        except (OSError, ValueError):
+            return {}
+        return told if isinstance(told, dict) else {}
+
+    def wait_ready(
+        self,
+        timeout: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        hear: Callable[[str], None] = lambda phase: None,
+    ) -> float:
+        """Wait until its agent reports ready (or idle); returns the seconds it took.
+
+        Raises MachineError with the agent's own reason when it failed, or with what it was waiting for
+        when ``timeout`` seconds have passed.
+        """
+        started, phase = clock(), ""
+        while True:
+            status = self.status()
+            if status.get("phase") != phase:
+                phase = str(status.get("phase", ""))
+                hear(phase)
+            if phase in ("ready", "idle"):
+                return clock() - started
+            if phase == "failed":
+                raise MachineError(str(status["reason"]), where=self._called(), hint=str(status.get("hint", "")))
+            if self.machine.poll() is not None:
+                raise MachineError("the machine ended", where=self._called(), hint=f"less {self.machine.log}")
+            if clock() - started > timeout:
+                waiting = f"its agent is at {phase!r}" if phase else "its agent has said nothing"
+                raise MachineError(f"not ready after {timeout:.0f} s: {waiting}", where=self._called())
+            sleep(POLL)
+
+    def url(self, service: str) -> str:
+        """An HTTP address on loopback of this host where ``service`` answers."""
+        port = self.manifest.services[service].port
+        if port is None:
+            raise MachineError(f"{service} has no port", where=self._called())
+        return f"http://127.0.0.1:{self.port(port)}"
+
+    def port(self, port: int) -> int:
+        """A port of this host's loopback that leads to ``port`` inside (the same number where it is free)."""
+        if port not in self._ports:
+            inside = (self.machine.name, "127.0.0.1", port)
+            try:
+                forward = Forward((None, "127.0.0.1", port), inside)
+            except OSError:  # that number is taken on this host
+                forward = Forward((None, "127.0.0.1", 0), inside)
+            self._ports[port] = self._forwards.enter_context(forward).port
+        return self._ports[port]
+
+    def environment(self, service: str) -> dict[str, str]:
+        """The environment that its agent made for a service (it holds secrets: never print it)."""
+        return parse_environment(self.machine.read(f"/run/bakeboot/env/{service}.env").decode())
+
+    def journal(self, unit: str | None = None, lines: int = 30) -> str:
+        """The last lines of its journal, of one unit or of all."""
+        which = ["--unit", unit] if unit else []
+        command = ["journalctl", "--no-pager", "--output=short-precise", f"--lines={lines}", *which]
+        return str(self.machine.run(command, check=False).stdout)
+
+    def lend(self, site: Site, service: str) -> dict[str, str]:
+        """The configuration with which ``service`` of another instance in ``site`` uses this one's datastores
+        and services: addresses lead here through the site's gateway, for as long as this instance lives.
+        """
+        wanted = self.manifest.services[service]
+        own = self.environment(service)
+        lent = {name: own[name] for name in (*wanted.generated, *wanted.required) if name in own}
+        for name, value in own.items():
+            if name in lent or not _is_address(name, wanted):
+                continue
+            address = urlsplit(value)
+            if address.port is None:
+                continue
+            inside = (self.machine.name, "127.0.0.1", address.port)
+            forward = self._forwards.enter_context(Forward((site.name, GATEWAY, 0), inside))
+            lent[name] = _redirect(value, GATEWAY, forward.port)
+        return lent
+
+    def reachable(self, service: str) -> dict[str, str]:
+        """The addresses in the environment of a service, as this host can use them (they hold passwords)."""
+        wanted = self.manifest.services[service]
+        reached = {}
+        for name, value in self.environment(service).items():
+            address = urlsplit(value) if _is_address(name, wanted) else None
+            if address is not None and address.port and address.hostname == "127.0.0.1":
+                reached[name] = _redirect(value, "127.0.0.1", self.port(address.port))
+        return reached
+
+    def stop(self) -> None:
+        self._forwards.close()
+        self.machine.stop()
+        self.machine.discard()
+
+    def _called(self) -> str:
+        what = f"{self.request.mode} {self.request.service}" if self.request.service else self.request.mode
+        return f"{self.image.name} as {what}"
+
+
+@contextmanager
+def local_instance(site: Site, images: ImageStore, image: Image, request: Request) -> Iterator[LocalInstance]:
+    """Start an instance of ``image`` in ``site`` for the length of the block; stopped clean after it.
+
+    It returns as soon as the machine runs: ``wait_ready`` waits for its agent.
+    """
+    manifest = image.manifest()
+    label = request.service or request.mode
+    hexes = secrets.token_hex(9)[:17]
+    metadata = InstanceMetadata(
+        instance_id=f"i-{hexes}",
+        image_id=f"ami-{image.digest.removeprefix('sha256:')[:17]}",
+        tags=dict(_tags(manifest, request) if request.tags is None else request.tags),
+    )
+    spec = MachineSpec(
+        name=f"{manifest.stack}-{label}-{secrets.token_hex(2)}"[:40],
+        layers=images.roots(image),
+        hostname=re.sub("[^a-z0-9-]", "-", label),
+        binds=(request.ssh.bind,) if request.ssh else (),
+        units=request.ssh.units if request.ssh else {},
+        wants=(SSH_UNIT,) if request.ssh else (),
+        metadata=metadata,
+        faults=request.faults,
+        files={f"/run/bakeboot/config.d/{name}": text.encode() for name, text in request.config.items()},
+    )
+    instance = LocalInstance(site.start(spec), site, image, manifest, request)
+    _remember(instance)
+    try:
+        yield instance
+    finally:
+        instance.stop()
+
+
+@contextmanager
+def lent(review: LocalInstance, service: str) -> Iterator[dict[str, str]]:
+    """The config files with which another machine runs ``service`` on a review machine's datastores.
+
+    The review machine's own worker or clock of that name rests meanwhile: only one may take the work.
+    """
+    baked = review.manifest.services[service]
+    config = config_files(service, review.lend(review.site, service))
+    if baked.kind == WEB:
+        yield config
+        return
+    review.machine.run(["systemctl", "stop", baked.unit])
+    try:
+        yield config
+    finally:
+        if review.machine.poll() is None:
+            review.machine.run(["systemctl", "start", baked.unit], check=False)
+
+
+def config_files(service: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """The files of ``/run/bakeboot/config.d`` that give ``service`` these variables."""
+    return {f"{service}.env": render_environment(dict(variables))}
+
+
+def running_images(home_machines: Path) -> set[str]:
+    """Names of the images that machines of this home run now (what a prune must not touch)."""
+    found = set()
+    for record in home_machines.glob("*/image"):
+        found.add(record.read_text().strip())
+    return found
+
+
+def _remember(instance: LocalInstance) -> None:
+    (instance.machine.directory / "image").write_text(instance.image.name + "\n")
+
+
+def _tags(manifest: ImageManifest, request: Request) -> dict[str, str]:
+    tags = {TAG_STACK: manifest.stack, TAG_MODE: request.mode}
+    return {**tags, TAG_SERVICE: request.service} if request.service else tags
+
+
+def _redirect(address: str, host: str, port: int) -> str:
+    """The same URL, credentials and all, at another host and port."""
+    parts = urlsplit(address)
+    credentials, mark, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{credentials}{mark}{host}:{port}"))
+
+
+def _is_address(name: str, service: Service) -> bool:
+    """Whether an environment variable holds the address of a datastore or of a service that is called."""
+    if name in {variable(called) for called in service.calls}:
+        return True
+    return bool(service.needs) and name.endswith("_URL") and name not in service.env

@@ -1,0 +1,263 @@
+"""From a stack and its sources to all that a bake does: pure, so that it can be looked at first.
+
+Stack + Source… ─▶ BakePlan ─┬─ manifest      image.json, less what only the build can tell
+                             ├─ system        apt packages, runtimes: the layer below all repos
+                             └─ users         one system user a service
+Source… + what the system layer has ─▶ RepoPlan…   builds, and the keys that their layers are kept under
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.build_plan import BuildRequest, checkout_key
+from agent.detect import NODE, PYTHON
+from agent.errors import Mistake, StackError
+from agent.image import Base, Boot, Datastore, Health, ImageManifest, Packages, Repo, Service
+from agent.names import datastore_unit, service_unit, service_user, variable
+from agent.runtimes import Base as BuildBase
+from bake import stack as words
+from bake.base import BASES
+from bake.layers import key_of
+from bake.sources import Source
+
+BUILD_USER = "bb-build"
+TOOLKIT_PACKAGES = ("build-essential", "libsystemd-dev", "pkg-config", "python3-dev")
+"""What the agent's environment is built with; compilers stay, as an admin rebuilds on the machine."""
+
+DATASTORE_VERSIONS = {
+    "debian:bookworm": {"postgresql": "15", "redis": "7"},
+}
+
+
+@dataclass(frozen=True)
+class SystemPlan:
+    """The layer between base and repos. ``runtimes`` are versions of Node besides the base's."""
+
+    packages: tuple[str, ...]
+    runtimes: tuple[str, ...]
+    pythons: tuple[str, ...]
+    key: str
+
+
+@dataclass(frozen=True)
+class RepoPlan:
+    """One repo's part: ``key`` is its code layer's, ``deps`` maps folders of dependencies to their layers' keys."""
+
+    source: Source
+    key: str
+    deps: Mapping[str, str]
+    request: BuildRequest
+
+    @property
+    def name(self) -> str:
+        return self.source.repo.name
+
+    def order(self) -> dict[str, object]:
+        """The repo's entry in the build plan that ``agent build`` reads."""
+        return {
+            "name": self.name,
+            "source": str(self.request.source),
+            "commit": self.request.commit,
+            "tree": self.request.tree,
+            "processes": dict(self.request.processes),
+            "build": self.request.command,
+            "static": self.source.repo.static,
+            "detected": self.request.detected.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class BakePlan:
+    stack: words.Stack
+    manifest: ImageManifest
+    system: SystemPlan
+    statics: Mapping[str, str]
+    """Services that nginx serves, and the folder below their checkout."""
+    users: tuple[tuple[str, str], ...]
+    """(user, home) of every system user."""
+    messages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a bake is called: the image's name, its time (RFC 3339, UTC), what it was made from."""
+
+    image: str
+    time: str
+    parent: str | None
+    base_digest: str
+    toolkit: str
+    system_inputs: Mapping[str, str]
+    """Hashes of the toolkit's own files that the system layer is made with."""
+
+
+def plan_bake(stack: words.Stack, sources: Mapping[str, Source], identity: Identity) -> BakePlan:
+    """Plan it all; raises StackError with every mistake that only the repos' files could show."""
+    mistakes: list[Mistake] = []
+    services = {
+        name: _service(stack, service, sources[service.repo], mistakes) for name, service in stack.services.items()
+    }
+    if mistakes:
+        raise StackError(mistakes, where="stack.toml")
+    statics = {
+        name: source.detected.static
+        for name, service in stack.services.items()
+        if (source := sources[service.repo]).detected.static is not None and service.process not in source.processes
+    }
+    manifest = ImageManifest(
+        stack=stack.name,
+        name=identity.image,
+        time=identity.time,
+        parent=identity.parent,
+        box=None,
+        base=Base(name=stack.base, digest=identity.base_digest),
+        toolkit=identity.toolkit,
+        boot=Boot(metadata_wait=stack.boot.metadata_wait, tags_wait=stack.boot.tags_wait),
+        repos={name: _repo(source) for name, source in sources.items()},
+        services=services,
+        datastores={name: _datastore(stack, datastore) for name, datastore in stack.datastores.items()},
+        packages=Packages(apt={}, python={}, node={}),
+    )
+    users = ((BUILD_USER, "/nonexistent"), *((service_user(n), f"/var/lib/bakeboot/data/{n}") for n in stack.services))
+    messages = tuple(f"{name}: {text}" for name, source in sources.items() for text in source.detected.messages)
+    return BakePlan(stack, manifest, _system(stack, sources, identity, bool(statics)), statics, users, messages)
+
+
+def _service(stack: words.Stack, service: words.Service, source: Source, mistakes: list[Mistake]) -> Service:
+    path = f"services.{service.name}"
+    is_static = source.detected.static is not None and service.kind == "web"
+    if service.process not in source.processes and not is_static:
+        known = ", ".join(sorted(set(source.processes) - {"release"})) or "none"
+        mistakes.append(
+            Mistake(
+                f"{path}.process",
+                f"no process {service.process!r} in the Procfile of {service.repo} (it has: {known})",
+                f'process = "{next(iter(source.processes), "web")}"    or add the line to its Procfile',
+            )
+        )
+    health = service.health
+    return Service(
+        name=service.name,
+        repo=service.repo,
+        process=service.process,
+        kind=service.kind,
+        unit=service_unit(service.name),
+        user=service_user(service.name),
+        port=service.port,
+        health=Health(
+            path=health.path,
+            status=health.status,
+            interval=health.interval,
+            settle=health.settle,
+            deadline=health.deadline,
+        ),
+        check=service.check,
+        env={**source.app.env, **service.env},
+        generated=tuple(name for name in source.app.generated if name not in service.env),
+        required=_required(stack, service, source),
+        calls=service.calls,
+        needs=service.needs or _implied_needs(stack, service, source, mistakes),
+    )
+
+
+def _required(stack: words.Stack, service: words.Service, source: Source) -> tuple[str, ...]:
+    """Names that app.json requires and nobody gives: neither the stack, nor a datastore, nor a call."""
+    given = {*service.env, *(variable(called) for called in service.calls), "PORT"}
+    given |= {words.DATASTORE_VARIABLE[datastore.kind] for datastore in stack.datastores.values()}
+    return tuple(name for name in source.app.required if name not in given)
+
+
+def _implied_needs(
+    stack: words.Stack, service: words.Service, source: Source, mistakes: list[Mistake]
+) -> tuple[str, ...]:
+    """The datastores that a repo's add-ons ask for, when the stack file does not say."""
+    needs = []
+    for kind in source.app.datastores:
+        fitting = [datastore.name for datastore in stack.datastores.values() if datastore.kind == kind]
+        if len(fitting) == 1:
+            needs.append(fitting[0])
+        else:
+            what = f"app.json of {service.repo} asks for {kind}, and the stack has {len(fitting)} of that kind"
+            hint = f'needs = ["{fitting[0]}"]' if fitting else f'[datastores.{kind}]    kind = "{kind}"'
+            mistakes.append(Mistake(f"services.{service.name}.needs", what, hint))
+    return tuple(needs)
+
+
+def _repo(source: Source) -> Repo:
+    return Repo(
+        name=source.repo.name,
+        url=source.repo.url,
+        ref=source.repo.ref,
+        commit=source.commit,
+        tree=source.tree,
+        subject=source.subject,
+        subdirectory=source.repo.subdirectory,
+        build=source.detected.build,
+        release=source.release,
+    )
+
+
+def _datastore(stack: words.Stack, datastore: words.Datastore) -> Datastore:
+    return Datastore(
+        name=datastore.name,
+        kind=datastore.kind,
+        version=_version(stack, datastore),
+        unit=datastore_unit(datastore.name),
+        port=datastore.port,
+        shared=datastore.shared,
+    )
+
+
+def _version(stack: words.Stack, datastore: words.Datastore) -> str:
+    return datastore.version or DATASTORE_VERSIONS[stack.base][datastore.kind]
+
+
+def _system(stack: words.Stack, sources: Mapping[str, Source], identity: Identity, has_static: bool) -> SystemPlan:
+    detected = [source.detected for source in sources.values()]
+    packages = {*TOOLKIT_PACKAGES, *stack.apt_packages}
+    for datastore in stack.datastores.values():
+        packages.add(f"postgresql-{_version(stack, datastore)}" if datastore.kind == "postgresql" else "redis-server")
+    if has_static:
+        packages.add("nginx-light")
+    if any(NODE in one.parts for one in detected):
+        packages |= {"nodejs", "npm"}
+    pythons = sorted({one.python for one in detected if one.python and one.python != BASES[stack.base].python})
+    for version in pythons:
+        packages |= {f"python{version}", f"python{version}-venv", f"python{version}-dev"}
+    runtimes = sorted({one.node for one in detected if one.node})
+    inputs = {
+        "base": identity.base_digest,
+        "packages": sorted(packages),
+        "runtimes": runtimes,
+        "sources": [
+            [source.name, source.uri, source.suite, *source.components] for source in stack.apt_sources.values()
+        ],
+        "toolkit": dict(identity.system_inputs),
+    }
+    return SystemPlan(tuple(sorted(packages)), tuple(runtimes), tuple(pythons), key_of(inputs))
+
+
+def plan_repos(sources: Mapping[str, Source], base: BuildBase) -> tuple[RepoPlan, ...]:
+    """Each repo's keys and build, on a system that has these runtimes."""
+    return tuple(_repo_plan(source, base) for source in sources.values())
+
+
+def _repo_plan(source: Source, base: BuildBase) -> RepoPlan:
+    name = source.repo.name
+    request = BuildRequest(
+        repo=name,
+        source=Path(f"/run/bakeboot-build/payload/sources/{name}.tar"),
+        commit=source.commit,
+        tree=source.tree,
+        root=Path("/srv/bakeboot") / name,
+        detected=source.detected,
+        base=base,
+        processes=dict(source.processes),
+        command=source.repo.build,
+    )
+    key = key_of({"repo": name, "checkout": checkout_key(request)})
+    deps = {request.dependencies.name} if PYTHON in source.detected.parts else set()
+    return RepoPlan(source, key, {folder: key_of({"repo": name, "dependencies": folder}) for folder in deps}, request)

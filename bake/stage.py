@@ -1,0 +1,115 @@
+"""One stage of a bake: a payload, a machine, Packer on it, and what the machine added.
+
+A bake has two. *system*: apt packages, runtimes, the agent's environment; made once for the same
+inputs. *image*: users, files, repos; in it only those repos are built whose layers are not there yet.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.seal import seal
+from bake.build_machine import build_machine
+from bake.home import Home, Run
+from bake.host import HostSettings
+from bake.layers import Layer
+from bake.packer import PackerRun, Progress, run_packer
+
+PACKER = Path(__file__).resolve().parent.parent / "packer"
+AGENT = Path(__file__).resolve().parent.parent / "agent"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """``name`` is system or image; ``payload`` is what the scripts read, as path to text or file."""
+
+    name: str
+    scripts: tuple[str, ...]
+    payload: Mapping[str, str | Path]
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """``upper`` is what the machine added, a folder of the run; ``told`` what it reported."""
+
+    upper: Path
+    told: str
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every stage of one bake shares."""
+
+    home: Home
+    run: Run
+    settings: HostSettings
+    image: str
+    log: Path
+    hear: Callable[[Progress], None]
+
+
+def run_stage(workshop: Workshop, stage: Stage, layers: Sequence[Layer]) -> StageResult:
+    """Run a stage over ``layers`` (the lowest first); raises BuildError, HostError, RegionError.
+
+    The machine is stopped before its upper folder is taken: databases of dpkg and logs are whole.
+    """
+    run = workshop.run
+    work = run.folder / stage.name
+    work.mkdir()
+    payload = pack(stage.payload, work / "payload.tar")
+    roots = tuple(layer.root for layer in layers)
+    with build_machine(workshop.home, run, roots, workshop.settings, stage=stage.name) as (machine, access):
+        machine.wait_booted(60)
+        packed = PackerRun(
+            template=PACKER / "machine.pkr.hcl",
+            variables={
+                "ssh_host": "127.0.0.1",
+                "ssh_port": access.port,
+                "ssh_private_key_file": str(access.key),
+                "payload": str(payload),
+                "scripts": [str(PACKER / "scripts" / script) for script in stage.scripts],
+                "result": str(work / "result.json"),
+                "manifest": str(work / "manifest.json"),
+                "build": run.name,
+                "image": workshop.image,
+                "stage": stage.name,
+            },
+            work=work,
+            log=workshop.log,
+            manifest=work / "manifest.json",
+            stage=stage.name,
+        )
+        run_packer(packed, workshop.hear)
+        machine.stop()
+        upper = work / "upper"
+        machine.upper.rename(upper)
+    seal(upper)
+    return StageResult(upper, (work / "result.json").read_text())
+
+
+def pack(payload: Mapping[str, str | Path], output: Path) -> Path:
+    """One archive of texts and files; a folder goes in whole, less caches of bytecode."""
+    folder = output.with_suffix("")
+    for name, content in payload.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, str):
+            target.write_text(content)
+        elif content.is_dir():
+            shutil.copytree(content, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+        else:
+            target.symlink_to(content)
+    with tarfile.open(output, "w", dereference=True) as archive:
+        archive.add(folder, arcname=".")
+    shutil.rmtree(folder)
+    return output
+
+
+def as_json(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
