@@ -1,0 +1,110 @@
+"""What the system tests share: one home, whose base and layers outlive the run, and a look at what is left behind.
+
+The home is ``build/test-home`` in the checkout (or ``$BAKEBOOT_TEST_HOME``): a first run fills it, the next ones find
+base and layers there and are quick. It must not lie on an overlay file system: overlays are stacked on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bake.base import make_base
+from bake.home import Home
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _as_root() -> None:
+    """A system test that can't run has failed: a skip would read as a pass."""
+    if os.geteuid() != 0:
+        pytest.fail("the system tests boot machines and need root:  sudo make test    (or: make unit)", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def home(_as_root: None) -> Iterator[Home]:
+    """The home of all system tests. At the end nothing may be left of what they started."""
+    before = names_in_use()
+    home = Home.open(Path(os.environ.get("BAKEBOOT_TEST_HOME") or ROOT / "build" / "test-home"))
+    yield home
+    assert left_behind(home, before) == []
+
+
+@pytest.fixture(scope="session")
+def base_root(home: Home) -> Path:
+    """The root of the base ``debian:bookworm``, made once (a minute or two). Read only: put an overlay on it."""
+    with home.run("test-base") as run:
+        made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        log = home.root / "base.log"
+        return make_base(home, "debian:bookworm", made=made, scratch=False, work=run.folder, log=log, say=print).root
+
+
+def left_behind(home: Home, before: set[str]) -> list[str]:
+    """What outlived the tests, a line each: mounts, namespaces, control groups, processes, folders of runs."""
+    found = [f"mount {point}" for point in mount_points() if Path(point).is_relative_to(home.root)]
+    found += [f"mount {point}" for point in mount_points() if Path(point).is_relative_to(home.runtime)]
+    others = owned_elsewhere(home)
+    found += [name for name in sorted(names_in_use() - before) if name.split()[1] not in others]
+    found += [f"process {process}" for process in processes_naming(home)]
+    runs = (home.runs, home.machines, home.runtime / "runs", home.root / "sites")
+    return found + [f"folder {folder}" for parent in runs if parent.is_dir() for folder in folders(parent)]
+
+
+def mount_points() -> list[str]:
+    """Every mount point (proc_pid_mountinfo(5), field 5, where a space is ``\\040``)."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line.split()[4].replace("\\040", " ") for line in lines]
+
+
+def names_in_use() -> set[str]:
+    """Network namespaces and control groups that are named as ours are: NAME-XXXXXX (region/owner.py)."""
+    ours = re.compile(r".+-[0-9a-f]{6}")
+    names = {f"netns {path.name}" for path in Path("/run/netns").glob("*") if ours.fullmatch(path.name)}
+    for _, children, _ in os.walk("/sys/fs/cgroup"):
+        names |= {f"cgroup {child}" for child in children if ours.fullmatch(child)}
+    return names
+
+
+def owned_elsewhere(home: Home) -> set[str]:
+    """The names that live owners with other homes hold: someone may bake here while the tests run."""
+    names = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            lock = link.readlink()
+            if lock.name == "owner.lock" and not lock.is_relative_to(home.root):
+                names.add(lock.parent.name)
+    return names
+
+
+def processes_naming(home: Home) -> list[str]:
+    """Processes whose command line names the home; not this one, nor those that it descends from (make, a shell)."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and folder.name not in ancestry():
+            try:
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue  # it has just ended
+            if str(home.root) in line or str(home.runtime) in line:
+                found.append(f"{folder.name}: {line:.200}")
+    return found
+
+
+def ancestry() -> set[str]:
+    pid, found = str(os.getpid()), set()
+    while pid != "0":
+        found.add(pid)
+        status = Path("/proc", pid, "status").read_text()
+        pid = next(line.split()[1] for line in status.splitlines() if line.startswith("PPid:"))
+    return found
+
+
+def folders(parent: Path) -> list[str]:
+    return [str(path) for path in sorted(parent.iterdir()) if path.is_dir()]
