@@ -52,7 +52,7 @@ class Assignment(Word):
         return {"mode": self.mode, "service": self.service, "release": self.release}
 
     def __str__(self) -> str:
-        return self.mode if self.service is None else f"{self.mode} {self.service}"
+        return " ".join(part for part in (self.mode, self.service, self.release) if part is not None)
 
 
 def lacking(tags: dict[str, str]) -> str | None:

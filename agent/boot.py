@@ -141,9 +141,10 @@ def _decide(doors: Doors, image: ImageManifest) -> Decided:
 
 def _refuse_a_second_life(before: dict[str, object], assignment: Assignment) -> None:
     """What was started as one thing can't become another without a reboot: both would run."""
-    if before.get("units") and before.get("assignment") != assignment.facts():
+    started = before["assignment"]
+    if before["units"] and isinstance(started, dict) and started != assignment.facts():
         raise AssignmentError(
-            f"this machine was started as {before.get('assignment')}; its tags now say {assignment}",
+            f"this machine was started as {Assignment(**started)}; its tags now say {assignment}",
             where="tags",
             hint="reboot   (to become what the tags say)",
         )

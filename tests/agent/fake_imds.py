@@ -1,6 +1,6 @@
 """A metadata service in memory: what ``Imds`` would reach through a socket, and a clock that only sleeping moves.
 
-Held to the real thing by tests/system/test_agent_on_machine.py, which runs the same client against region's.
+Held to the real thing by tests/system/test_agent_refuses.py, which runs the same client against region's.
 """
 
 from __future__ import annotations

@@ -40,9 +40,9 @@ def course(seen: list[Seen], **health: Any) -> list[bool]:
     """Whether the service had settled, after each thing seen of it (seconds after the start, unit, answer)."""
     settling = Settling((service("web", **health),), began=0.0)
     settled = []
-    for now, unit, answer in seen:
-        settling.observe(now, {unit.unit: unit}, {"web": answer} if answer else {})
-        settled.append(settling.settled(now))
+    for moment, unit, answer in seen:
+        settling.observe(moment, {unit.unit: unit}, {"web": answer} if answer else {})
+        settled.append(settling.settled(moment))
     return settled
 
 
@@ -84,8 +84,8 @@ def test_a_unit_that_crashes_again_and_again_is_told_as_such() -> None:
 def test_one_that_settled_in_time_may_wait_for_the_others() -> None:
     settling = Settling((service("web"), service("slow", settle=20.0, deadline=60.0)), began=0.0)
     units = {state(name).unit: state(name) for name in ("web", "slow")}
-    for now in range(0, 21, 2):
-        settling.observe(now, units, {"web": WELL, "slow": WELL})
+    for second in range(0, 21, 2):
+        settling.observe(second, units, {"web": WELL, "slow": WELL})
     assert settling.settled(20)
 
 
@@ -99,7 +99,7 @@ def test_a_unit_that_systemd_gave_up_ends_it_at_once(unit: UnitState) -> None:
 
 def test_each_service_is_asked_at_its_own_interval() -> None:
     settling = Settling((service("web", interval=0.5), service("slow", interval=2.0)), began=0.0)
-    names = [[one.name for one in settling.due(now)] for now in (0, 0.4, 0.5, 1.0, 2.0)]
+    names = [[one.name for one in settling.due(second)] for second in (0, 0.4, 0.5, 1.0, 2.0)]
     assert names == [["web", "slow"], [], ["web"], ["web"], ["web", "slow"]]
     assert settling.pause(2.1) == pytest.approx(0.4)
 

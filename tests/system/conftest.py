@@ -9,6 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +20,8 @@ import pytest
 
 from bake.base import make_base
 from bake.home import Home
+from bake.images import Image
+from tests.system.bakery import Bakery, TinyStack, remove_home, sibling
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -44,6 +49,62 @@ def base_root(home: Home) -> Path:
         made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         log = home.root / "base.log"
         return make_base(home, "debian:bookworm", made=made, scratch=False, work=run.folder, log=log, say=print).root
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of packages that bakes find beside what this machine is set to, as a company's own may lie."""
+    folder = tmp_path_factory.mktemp("wheels")
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bakery(home: Home, base_root: Path, wheels: Path) -> Iterator[Bakery]:
+    """The front door with the home of all system tests. What it bakes goes again; base and packages stay for later."""
+    bakery = Bakery(home, {"PIP_FIND_LINKS": f"{os.environ.get('PIP_FIND_LINKS', '')} {wheels}".strip()})
+    before = {entry for folder in (home.images, home.layers, home.mirrors) for entry in folder.iterdir()}
+    yield bakery
+    for image in bakery.store.all():
+        if image.folder not in before:
+            bakery.store.remove(image)
+    for layer in bakery.layers.all():
+        if layer.folder not in before and layer.kind not in ("base", "system"):
+            bakery.layers.remove(layer)
+    for mirror in set(home.mirrors.glob("*.git")) - before:
+        shutil.rmtree(mirror)
+
+
+@pytest.fixture(scope="session")
+def shop(bakery: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """The example's image, baked by `bakeboot bake` as its README says."""
+    folder = tmp_path_factory.mktemp("shop")
+    subprocess.run([sys.executable, str(ROOT / "examples" / "shop" / "publish.py"), str(folder)], check=True)
+    image, _ = bakery.bake(folder)
+    return image
+
+
+@pytest.fixture(scope="session")
+def tiny(bakery: Bakery, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyStack:
+    """A stack that bakes in seconds (tests/system/bakery.py). Copy it before changing it."""
+    return TinyStack(tmp_path_factory.mktemp("tiny") / "stack", wheels)
+
+
+@pytest.fixture(scope="session")
+def tiny_image(bakery: Bakery, tiny: TinyStack) -> Image:
+    image, _ = bakery.bake(tiny.folder)
+    return image
+
+
+@pytest.fixture
+def apart(bakery: Bakery, tiny_image: Image, request: pytest.FixtureRequest) -> Iterator[Bakery]:
+    """The front door with a home of its own for one test, which holds base and packages. It must end as it began."""
+    before = names_in_use()
+    home = sibling(bakery.home, request.node.name[:30])
+    yield Bakery(home, bakery.environment)
+    left = left_behind(home, before)
+    remove_home(home)
+    assert left == []
 
 
 def left_behind(home: Home, before: set[str]) -> list[str]:
@@ -79,7 +140,7 @@ def owned_elsewhere(home: Home) -> set[str]:
         with contextlib.suppress(OSError):
             lock = link.readlink()
             if lock.name == "owner.lock" and not lock.is_relative_to(home.root):
-                names.add(lock.parent.name)
+                names |= {lock.parent.name, f"bakeboot-{lock.parent.name}"}  # its namespace, its control group
     return names
 
 
