@@ -13,6 +13,7 @@ import time
 
 from agent import imds, state
 from agent.assignment import Assignment, decide, lacking
+from agent.doors import Decided, Doors
 from agent.envfile import render
 from agent.environment import NOTHING_GIVEN, Checkout, Given, environments
 from agent.errors import AssignmentError, BakebootError
@@ -22,34 +23,12 @@ from agent.names import BAKE
 from agent.state import Lock, Places, Status
 from agent.systemd import Systemd
 from agent.tags import read_tags
-from agent.word import Word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 Environments = dict[str, dict[str, str]]
-
-
-class Doors(Word):
-    """Everything outside of this program that a boot touches."""
-
-    places: Places
-    systemd: Systemd
-    status: Status
-    connect: Callable[[float], imds.Connection]
-    monotonic: Callable[[], float]
-    clock: Callable[[], float]
-    since_boot: Callable[[], float]
-    sleep: Callable[[float], None]
-
-
-class Decided(Word):
-    """What this boot is about, once the tags have said it."""
-
-    image: ImageManifest
-    instance_id: str
-    assignment: Assignment
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ from agent.state import Places
 from agent.systemd import Systemd
 
 if TYPE_CHECKING:
-    from agent.boot import Decided, Doors
+    from agent.doors import Decided, Doors
 
 ACTIVE_SECONDS = 150.0
 """How long a datastore may take to its first READY; its unit gives up earlier, with a better reason."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from agent.boot import Doors, run
+from agent.boot import run
+from agent.doors import Doors
 from agent.envfile import parse
 from agent.image import ImageManifest
 from agent.state import Status
@@ -247,6 +248,7 @@ FAST_PATH = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import agent.boot as boot
+from agent.doors import Doors
 from agent.image import ImageManifest
 from agent.state import Places, Status
 from agent.systemd import Systemd
@@ -266,7 +268,7 @@ def systemctl(arguments):
     raise SystemExit(arguments[0] != "start")
 
 places = Places.under(sys.argv[2])
-boot.run(boot.Doors(places=places, systemd=Systemd(systemctl), status=Status(places, lambda: 0.0),
+boot.run(Doors(places=places, systemd=Systemd(systemctl), status=Status(places, lambda: 0.0),
     connect=lambda seconds: Connection(), monotonic=lambda: 0.0, clock=lambda: 0.0, since_boot=lambda: 0.0, sleep=None))
 """
 
@@ -279,8 +281,8 @@ REGULAR_EXPRESSIONS = {
 """What ``json`` brings with it."""
 SYSTEM = {"_socket", "fcntl", "os", "os.path", "posixpath", "genericpath", "stat", "_stat", "time", "posix"}
 AGENT = {
-    "agent", "agent.assignment", "agent.boot", "agent.envfile", "agent.environment", "agent.errors", "agent.image",
-    "agent.imds", "agent.instance", "agent.names", "agent.state", "agent.systemd", "agent.tags", "agent.word",
+    "agent", "agent.assignment", "agent.boot", "agent.doors", "agent.envfile", "agent.environment", "agent.errors",
+    "agent.image", "agent.imds", "agent.instance", "agent.names", "agent.state", "agent.systemd", "agent.tags", "agent.word",
 }  # fmt: skip
 
 
