@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import sys
+import traceback
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import click
 
-from agent.errors import BakebootError
+from agent.errors import BakebootError, HostError
 from bake import cli as bake_cli
 from region.errors import RegionError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,22 +28,54 @@ def program() -> None:
 bake_cli.register(program)
 
 
-def main() -> None:
-    """Run the command line; a mistake is told in a few lines and an exit code, never with a traceback."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code. A mistake is told in a few lines, a bug with a traceback."""
+    signal.signal(signal.SIGTERM, _end_as_ctrl_c_does)
     try:
-        program.main(standalone_mode=False)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        returned = program.main(arguments, prog_name="bakeboot", standalone_mode=False)
+        sys.stdout.flush()
+        return returned if isinstance(returned, int) else 0
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (BakebootError, RegionError) as error:
-        click.echo(str(error), err=True)
-        sys.exit(error.exit_code)
+        return _tell(error)
     except (KeyboardInterrupt, click.exceptions.Abort):
-        click.echo("stopped; nothing is left running", err=True)
-        sys.exit(130)
+        click.echo("stopped", err=True)
+        return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        lack = lacking(error)
+        if lack is None:
+            raise
+        return _tell(lack)
+
+
+def lacking(error: OSError) -> HostError | None:
+    """What this host lacks, where that is what an operating system's error means; None where it is a bug."""
+    if error.errno in NO_ROOM:
+        return HostError(str(error.strerror), where=str(error.filename or "a file"), hint="df -h")
+    if error.errno == errno.ENOENT and _raised_in(error) == "subprocess":
+        return HostError(f"{error.filename} is not installed", where="this host", hint="bakeboot doctor")
+    return None
+
+
+def _raised_in(error: BaseException) -> str:
+    """The module that an exception comes from; "" for one that was never raised."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return str(frames[-1][0].f_globals.get("__name__", "")) if frames else ""
+
+
+def _tell(error: BakebootError | RegionError) -> int:
+    click.echo(str(error), err=True)
+    return error.exit_code
+
+
+def _end_as_ctrl_c_does(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.errors import Mistake, StackError
 from agent.runtimes import Base, read_base
 from bake.files import image_files
 from bake.images import ImageStore
@@ -15,7 +16,7 @@ from bake.mirror import Mirror
 from bake.plan import BakePlan, RepoPlan
 from bake.render import Renderer
 from bake.source_tar import export
-from bake.stack import AptSource
+from bake.stack import AptSource, Stack
 from bake.stage import AGENT, PACKER, Stage, Workshop, as_json, run_stage
 from bake.view import merged
 from bake.voice import Voice
@@ -47,6 +48,21 @@ def toolkit_hashes() -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
+def apt_key_hashes(stack: Stack) -> dict[str, str]:
+    """Hashes of the keys of the stack's apt sources, by name; raises StackError where a key can't be read."""
+    hashes, mistakes = {}, []
+    for name, source in stack.apt_sources.items():
+        if source.key is not None:
+            try:
+                hashes[name] = hashlib.sha256(source.key.read_bytes()).hexdigest()
+            except OSError as error:
+                path = f"stack.apt_sources.{name}.key"
+                mistakes.append(Mistake(path, f"can't be read: {error.strerror}", f"ls -l {source.key}"))
+    if mistakes:
+        raise StackError(mistakes, where="stack.toml")
+    return hashes
+
+
 def system_layer(assembly: Assembly, base: Layer) -> Layer:
     """The layer with apt packages, runtimes and the agent's environment; made when its inputs are new."""
     system = assembly.plan.system
@@ -56,6 +72,7 @@ def system_layer(assembly: Assembly, base: Layer) -> Layer:
     assembly.voice.step("installing packages (once for the same list)")
     payload: dict[str, str | Path] = {
         "packages": "\n".join(system.packages) + "\n",
+        "packages-if-there": "\n".join(system.if_there) + "\n",
         "nodes": "".join(f"{major}\n" for major in system.runtimes),
         "environment.json": as_json(dict(assembly.workshop.settings.environment)),
         "agent.lock": AGENT / "requirements.lock",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 from agent.errors import MachineError
 from agent.image import WEB, ImageManifest
@@ -18,6 +17,7 @@ from agent.names import ENVIRONMENTS, MODES, variable
 from bake.home import Home
 from bake.images import Image, ImageStore
 from bake.local import LocalInstance, Request, config_files, lent, local_instance
+from bake.packer import Progress
 from bake.voice import Voice
 from region.faults import FOREVER, Faults
 from region.machine import Machine
@@ -26,10 +26,11 @@ from region.site import Site
 
 @dataclass(frozen=True)
 class BootOrder:
-    """What is asked for. ``tags`` are further tags, or (with ``bare``) all of them; ``tags_late`` in seconds.
+    """What is asked for. ``tags`` are all its tags (None: those of mode and service); ``tags_late`` in seconds.
 
-    ``command`` runs on this host once the machine is ready, with the addresses of its services in its
-    environment; ``shell`` opens a root shell inside, ready or not.
+    ``variables`` are its configuration, secrets among them. ``command`` runs on this host once the machine
+    is ready, with the addresses of its services in its environment; ``shell`` opens a root shell inside,
+    ready or not.
     """
 
     mode: str
@@ -37,7 +38,7 @@ class BootOrder:
     tags: Mapping[str, str] | None = None
     tags_late: float = 0.0
     no_tags: bool = False
-    variables: Mapping[str, str] | None = None
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     with_review: bool = False
     command: tuple[str, ...] = ()
     shell: bool = False
@@ -46,14 +47,14 @@ class BootOrder:
 def boot(home: Home, image: Image, order: BootOrder, voice: Voice) -> int:
     """Boot ``image``, say where it answers, wait for Ctrl-C (or the command, or the shell), stop it clean.
 
-    Returns the command's exit code, else 0. Raises MachineError with the agent's reason when the
-    instance did not become what its tags say; with ``shell`` the shell is opened all the same.
+    Returns the command's exit code or the shell's, else 0: Ctrl-C is how a person ends a machine that is
+    ready. Raises MachineError with the agent's reason when the instance did not become what its tags
+    say; with ``shell`` the shell is opened all the same.
     """
     manifest = image.manifest()
     _check(order, manifest)
     images = ImageStore(home)
     with ExitStack() as stack:
-        stack.enter_context(_unhurried_end())
         site = stack.enter_context(Site.open(home.root, home.runtime))
         config = config_files(order.service or "_all", order.variables) if order.variables else {}
         review = None
@@ -66,11 +67,11 @@ def boot(home: Home, image: Image, order: BootOrder, voice: Voice) -> int:
         voice.step(f"starting {image.name} as {order.mode} {order.service or ''}".rstrip())
         instance = stack.enter_context(local_instance(site, images, image, _request(order, config)))
         try:
-            seconds = instance.wait_ready(patience(manifest), hear=lambda phase: None)
+            seconds = instance.wait_ready(patience(manifest), hear=_tell_phase(voice))
             voice.say(f"ready in {seconds:.1f} s")
             _say_where(instance, voice)
         except MachineError as error:
-            if not order.shell:
+            if not order.shell or instance.machine.poll() is not None:
                 raise
             voice.say(str(error))
         voice.end()
@@ -93,6 +94,9 @@ def enter(machine: Machine, command: Sequence[str] = ("/bin/bash", "-l")) -> int
 
 def _check(order: BootOrder, manifest: ImageManifest) -> None:
     """Refuse on this side what only costs a boot to find out; tags given whole are left to the agent."""
+    if order.with_review and order.service not in manifest.services:
+        known = ", ".join(manifest.services)
+        raise MachineError("say which service borrows from it", where="--with-review", hint=f"--service one of {known}")
     if order.tags is not None or order.no_tags:
         return
     if order.mode not in MODES:
@@ -106,6 +110,11 @@ def _check(order: BootOrder, manifest: ImageManifest) -> None:
 def _request(order: BootOrder, config: Mapping[str, str]) -> Request:
     faults = Faults(tags_late=FOREVER if order.no_tags else order.tags_late)
     return Request(order.mode, order.service, tags=order.tags, faults=faults, config=config)
+
+
+def _tell_phase(voice: Voice) -> Callable[[str], None]:
+    """What the agent is at, in the live line."""
+    return lambda phase: voice.hear(Progress("its agent", "step", text=phase or "not there yet"))
 
 
 def _say_where(instance: LocalInstance, voice: Voice) -> None:
@@ -129,23 +138,17 @@ def _attend(instance: LocalInstance, review: LocalInstance | None, order: BootOr
             raise MachineError(f"no command {order.command[0]!r} on this host", where="bakeboot boot")
         return subprocess.run([program, *order.command[1:]], env={**os.environ, **addresses}, check=False).returncode
     voice.say("Ctrl-C stops it" if sys.stdin.isatty() else "SIGTERM or SIGINT stops it")
-    threading.Event().wait()  # until a signal: see _unhurried_end
-    return 0
+    return _wait_for_the_end(instance)
+
+
+def _wait_for_the_end(instance: LocalInstance, sleep: Callable[[float], None] = time.sleep) -> int:
+    try:
+        while instance.machine.poll() is None:
+            sleep(0.5)
+    except KeyboardInterrupt:
+        return 0
+    raise MachineError("the machine ended by itself", where=instance.image.name)
 
 
 def _addresses(instance: LocalInstance) -> dict[str, str]:
     return {variable(name): instance.url(name) for name, service in instance.services.items() if service.port}
-
-
-@contextmanager
-def _unhurried_end() -> Iterator[None]:
-    """Turn SIGTERM into the same clean end that Ctrl-C has."""
-
-    def end(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    former = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)

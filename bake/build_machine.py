@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.errors import HostError
 from bake.home import Home, Run
 from bake.host import HostSettings
 from region.machine import Bind, Machine, MachineSpec, start_machine
@@ -57,12 +58,14 @@ class SshAccess:
 
 
 def make_ssh_access(folder: Path, *, address: str, port: int) -> SshAccess:
-    """Make a host key, a client key and sshd's configuration in ``folder`` (on tmpfs)."""
+    """Make a host key, a client key and sshd's configuration in ``folder`` (on tmpfs); raises HostError."""
     inside = folder / "machine"
     inside.mkdir(parents=True, mode=0o700)
     for file in (inside / "host_key", folder / "client_key"):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bakeboot", "-f", str(file)]
-        subprocess.run(command, check=True, capture_output=True)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
+        if done.returncode:
+            raise HostError(f"ssh-keygen: {done.stderr.strip()}", where=str(file), hint="bakeboot doctor")
     (folder / "client_key.pub").rename(inside / "authorized_keys")
     lines = (
         f"ListenAddress {address}:{port}",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import click
 
-from agent.errors import BakebootError, HostError
+from agent.errors import HostError
 from bake import images_cli
 from bake.boot import BootOrder, boot
 from bake.git import Git
@@ -111,23 +113,42 @@ def init_command(directories: tuple[Path, ...], output: Path, name: str | None) 
         console().print(line, highlight=False, markup=False)
 
 
-@click.command("boot", context_settings={"ignore_unknown_options": False})
+class _WithCommand(click.Command):
+    """A command whose arguments after ``--`` are another command: they become ``ctx.obj``, as they are."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        ctx.obj = tuple(args[end + 1 :])
+        return super().parse_args(ctx, args[:end])
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
+
+
+@click.command("boot", cls=_WithCommand)
 @click.argument("image", default="latest")
-@click.option("--mode", default=None, help="What it becomes: review, test, development, staging, production, bake.")
+@click.option("--mode", default="review", show_default=True, help="What it becomes; or production, staging, test ...")
 @click.option("--service", default=None, help="The service that a staging or production machine runs.")
 @click.option("--stack-name", default=None, help="Of this stack: where a home holds images of several.")
 @click.option("--with-review", is_flag=True, help="Start a review machine beside it and use its datastores.")
-@click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="Configuration, as SSM would give it.")
+@click.option(
+    "--env",
+    "variables",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Configuration, as SSM would give it; without =VALUE that of your environment, for secrets.",
+)
 @click.option(
     "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Its tags, in place of those of mode and service."
 )
 @click.option("--no-tags", is_flag=True, help="Metadata without any tag, to see what it does.")
 @click.option("--tags-late", type=float, default=0.0, metavar="SECONDS", help="Tags appear only then.")
 @click.option("--shell", is_flag=True, help="Open a root shell inside, ready or not.")
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
 def boot_command(
+    command: tuple[str, ...],
     image: str,
-    mode: str | None,
+    mode: str,
     service: str | None,
     stack_name: str | None,
     with_review: bool,
@@ -136,7 +157,6 @@ def boot_command(
     no_tags: bool,
     tags_late: float,
     shell: bool,
-    command: tuple[str, ...],
 ) -> None:
     """Boot IMAGE (latest: the newest verified one) as a machine here; it becomes what its tags say.
 
@@ -144,15 +164,15 @@ def boot_command(
     ready, with the addresses of its services in its environment (STOREFRONT_URL, ...), and its exit code
     is the result.
     """
-    if mode is None and not tags and not no_tags:
-        raise click.UsageError("say what it becomes: --mode review, or --mode production --service NAME")
+    if shell and command:
+        raise click.UsageError("--shell and a COMMAND: one of the two")
     order = BootOrder(
-        mode=mode or "review",
+        mode=mode,
         service=service,
         tags=_pairs(tags, "--tag") if tags else None,
         tags_late=tags_late,
         no_tags=no_tags,
-        variables=_pairs(variables, "--env"),
+        variables=_pairs(variables, "--env", os.environ),
         with_review=with_review,
         command=command,
         shell=shell,
@@ -194,17 +214,12 @@ def doctor_command(as_json: bool) -> None:
         raise SystemExit(HostError.exit_code)
 
 
-def _pairs(words: tuple[str, ...], option: str) -> dict[str, str]:
+def _pairs(words: tuple[str, ...], option: str, given: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """``NAME=VALUE`` words; a bare ``NAME`` stands for its value in ``given``. No message repeats a value."""
     pairs = {}
     for word in words:
         name, mark, value = word.partition("=")
-        if not mark or not name:
-            raise BakebootUsage(f"expected NAME=VALUE, got {word!r}", where=option)
-        pairs[name] = value
+        if not name or not (mark or name in given):
+            raise click.BadParameter(f"expected NAME=VALUE, got {name!r}{mark} alone", param_hint=option)
+        pairs[name] = value if mark else given[name]
     return pairs
-
-
-class BakebootUsage(BakebootError):
-    """A command line that can't be read (2, as click's own)."""
-
-    exit_code = 2

@@ -51,7 +51,7 @@ def _service_files(plan: BakePlan, service: Service, render: Renderer) -> list[R
         "process": service.process,
         "needs": baked.needs,
         "memory": service.memory,
-        "cpu": None if service.cpu is None else math.ceil(service.cpu * 100),
+        "cpu": None if service.cpu is None else max(1, round(service.cpu * 100)),
         "stop_timeout": math.ceil(service.stop_timeout),
         "loosen": service.loosen,
         "node": "node" in plan.manifest.repos[service.repo].build.split("+"),

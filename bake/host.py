@@ -13,12 +13,13 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote, unquote, urlsplit
 
 from agent.build_plan import package_settings
+from bake.traces import credentials
 from region.machine import Bind
 
 MOUNT = "/run/bakeboot-build/host"
@@ -48,11 +49,14 @@ _NPM_DROPPED = re.compile(r"^\s*(cafile|prefix|cache|globalconfig|userconfig|nod
 
 @dataclass(frozen=True)
 class HostSettings:
-    """``files``: name below MOUNT to content; ``binds``: local indexes; ``environment``: for provisioners."""
+    """``files``: name below MOUNT to content; ``binds``: local indexes; ``environment``: for provisioners.
 
-    files: Mapping[str, str]
+    An index's address may hold a password: none of it is in the ``repr``.
+    """
+
+    files: Mapping[str, str] = field(repr=False)
     binds: tuple[Bind, ...]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
 
     def shell(self) -> str:
         """The environment as a file for ``sh`` to read, every value quoted."""
@@ -72,42 +76,51 @@ class HostSettings:
         (folder / "apt" / "sources.list.d").mkdir(parents=True, exist_ok=True)
         return Bind(folder, MOUNT)
 
-    def secrets(self) -> tuple[str, ...]:
-        """Strings that give these settings away: what an image is searched for afterwards."""
-        found = {MOUNT}
-        for value in self.environment.values():
-            found.update(word for word in value.split() if "/" in word and len(word) > 8)
-        found.update(str(bind.source) for bind in self.binds)
-        return tuple(sorted(found))
+    def traces(self) -> dict[str, str]:
+        """Strings that no image may hold, and what each is: credentials, and where the settings were mounted."""
+        secret = credentials((*self.files.values(), *self.environment.values()))
+        found = dict.fromkeys(secret, "a credential of this host's package settings")
+        return found | {f"{MOUNT}/": "a setting of the build", f"{INDEXES}/": "a package index of the build"}
 
 
 def host_settings(suite: str, environ: Mapping[str, str] | None = None) -> HostSettings:
     """Gather the settings of this host that serve a base of Debian's ``suite`` (as ``bookworm``)."""
     environ = os.environ if environ is None else environ
-    files = {"apt/apt.conf": _apt_conf(), **_apt_sources(suite)}
+    bundle = CA_BUNDLE.read_text(errors="replace") if CA_BUNDLE.exists() else ""
+    npmrcs = [file.read_text() for name in _NPM_FILES if (file := Path(name).expanduser()).is_file()]
+    sources = dict(apt_source_files(suite))
+    return settings_from(environ, apt_options(), sources, pip_config(_pip_says()), npm_config(npmrcs), bundle)
+
+
+def settings_from(
+    environ: Mapping[str, str],
+    apt: Sequence[str],
+    apt_sources: Mapping[str, str],
+    pip: str,
+    npm: str,
+    ca_bundle: str,
+) -> HostSettings:
+    """The settings out of what the host says: ``apt`` lines of apt.conf, the others contents of files, "" for none."""
+    files = {"apt/apt.conf": _apt_conf(apt)}
+    files |= {f"apt/sources.list.d/{name}": content for name, content in apt_sources.items()}
     environment = {name: value for name, value in environ.items() if _PASSED_ON.match(name) and not _NEVER.match(name)}
-    pip = _pip_config()
-    if pip:
-        files["pip.conf"] = pip
-        environment["PIP_CONFIG_FILE"] = f"{MOUNT}/pip.conf"
-    npm = _npm_config()
-    if npm:
-        files["npmrc"] = npm
-        environment["NPM_CONFIG_USERCONFIG"] = f"{MOUNT}/npmrc"
-    if CA_BUNDLE.exists():
-        files["ca.crt"] = CA_BUNDLE.read_text(errors="replace")
+    for name, content, variable in (("pip.conf", pip, "PIP_CONFIG_FILE"), ("npmrc", npm, "NPM_CONFIG_USERCONFIG")):
+        if content:
+            files[name] = content
+            environment[variable] = f"{MOUNT}/{name}"
+    if ca_bundle:
+        files["ca.crt"] = ca_bundle
         environment.update(dict.fromkeys(_CA_VARIABLES, f"{MOUNT}/ca.crt"))
     environment["APT_CONFIG"] = f"{MOUNT}/apt/apt.conf"
-    local = _local_paths("\n".join((pip, *environment.values())))
+    local = local_folders("\n".join((pip, *environment.values())))
     binds = tuple(Bind(path, f"{INDEXES}/{number}") for number, path in enumerate(local))
-    files = {name: _relocate(content, binds) if name == "pip.conf" else content for name, content in files.items()}
-    return HostSettings(files, binds, {name: _relocate(value, binds) for name, value in environment.items()})
+    files = {name: relocate(content, binds) if name == "pip.conf" else content for name, content in files.items()}
+    return HostSettings(files, binds, {name: relocate(value, binds) for name, value in environment.items()})
 
 
-def apt_source_files(suite: str) -> list[tuple[str, str]]:
+def apt_source_files(suite: str, etc: Path = Path("/etc/apt")) -> list[tuple[str, str]]:
     """The host's apt sources that serve ``suite``: (file name, content with only those entries)."""
     found = []
-    etc = Path("/etc/apt")
     for path in (etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))):
         if path.suffix == ".list" and path.exists():
             content = "\n".join(line for line in path.read_text().splitlines() if _line_serves(line, suite))
@@ -120,10 +133,6 @@ def apt_source_files(suite: str) -> list[tuple[str, str]]:
     return found
 
 
-def _apt_sources(suite: str) -> dict[str, str]:
-    return {f"apt/sources.list.d/{name}": content for name, content in apt_source_files(suite)}
-
-
 def apt_options() -> list[str]:
     """The host's ``Acquire`` settings (proxies, certificates, retries) as lines of apt.conf."""
     dump = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=False)
@@ -132,11 +141,11 @@ def apt_options() -> list[str]:
     return [*(line for line in lines if not line.startswith(unwanted)), 'Acquire::Languages "none";']
 
 
-def _apt_conf() -> str:
+def _apt_conf(options: Sequence[str]) -> str:
     """apt's settings for the build: the host's, and lists and archives on tmpfs, so that no trace stays."""
     return "\n".join(
         (
-            *apt_options(),
+            *options,
             'Dir::Etc::sourcelist "/dev/null";',
             f'Dir::Etc::sourceparts "{MOUNT}/apt/sources.list.d";',
             'Dir::State::lists "/run/bakeboot-build/apt/lists";',
@@ -171,10 +180,18 @@ def _stanzas(text: str) -> list[str]:
     return [stanza for stanza in re.split(r"\n\s*\n", plain) if stanza.strip()]
 
 
-def _pip_config() -> str:
-    """The host's pip settings in one file: what ``pip config list`` says, less paths of the host's own."""
-    pip = [sys.executable, "-m", "pip", "config", "list"]
-    listed = subprocess.run(pip, capture_output=True, text=True, check=False).stdout
+def _pip_says() -> str:
+    """What ``pip config list`` says: this interpreter's pip, else the host's own."""
+    for python in (sys.executable, "python3"):
+        pip = [python, "-m", "pip", "config", "list"]
+        done = subprocess.run(pip, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout
+    return ""
+
+
+def pip_config(listed: str) -> str:
+    """The host's pip settings as one pip.conf, out of ``pip config list``; less paths of the host's own."""
     lines = []
     for name, quoted in re.findall(r"(?m)^(?:global|install|user)\.([a-z-]+)=(.*)$", listed):
         if name in ("cert", "cache-dir", "target", "prefix", "user", "require-virtualenv"):
@@ -184,31 +201,43 @@ def _pip_config() -> str:
     return "[global]\n" + "\n".join(lines) + "\n" if lines else ""
 
 
-def _npm_config() -> str:
-    """The host's npmrc files, the most general first, less paths of the host's own."""
-    lines = []
-    for name in _NPM_FILES:
-        file = Path(name).expanduser()
-        if file.is_file():
-            lines += [line for line in file.read_text().splitlines() if not _NPM_DROPPED.match(line)]
+def npm_config(texts: Sequence[str]) -> str:
+    """The host's npmrc files as one, the most general first; less paths of the host's own."""
+    lines = [line for text in texts for line in text.splitlines() if not _NPM_DROPPED.match(line)]
     return "\n".join((*lines, "")) if lines else ""
 
 
-def _local_paths(text: str) -> list[Path]:
+def local_folders(text: str) -> list[Path]:
     """Folders of the host that the settings point at: find-links, and what holds a ``file://`` index.
 
     An index's pages link to its files relatively, mostly beside it, so the folder above it comes in.
     """
     found = set()
     for word in text.split():
-        path = Path(unquote(urlsplit(word).path) if word.startswith("file:") else word)
-        if path.is_absolute() and path.is_dir() and not path.is_relative_to("/run") and not path.is_relative_to("/etc"):
+        path = _local_path(word)
+        if path is not None and path.is_dir():
             found.add(path.parent if word.startswith("file:") and len(path.parts) > 2 else path)
     return sorted(path for path in found if found.isdisjoint(path.parents))
 
 
-def _relocate(text: str, binds: tuple[Bind, ...]) -> str:
-    """``text`` with the host's local folders replaced by where they are mounted."""
-    for bind in binds:
-        text = re.sub(rf"{re.escape(str(bind.source))}(?=[/\s]|$)", str(bind.target), text)
-    return text
+def relocate(text: str, binds: Sequence[Bind]) -> str:
+    """``text`` with paths and ``file://`` addresses into the host's local folders leading to where they are mounted."""
+
+    def moved(match: re.Match[str]) -> str:
+        path = _local_path(match[0])
+        for bind in binds:
+            if path is not None and path.is_relative_to(bind.source):
+                there = str(PurePosixPath(bind.target) / path.relative_to(bind.source))
+                slash = "/" if match[0].endswith("/") else ""
+                return (f"file://{quote(there)}" if match[0].startswith("file:") else there) + slash
+        return match[0]
+
+    return re.sub(r"\S+", moved, text)
+
+
+def _local_path(word: str) -> Path | None:
+    """The absolute path that a word of the settings is or, as a ``file:`` address, names; None for any other."""
+    path = Path(unquote(urlsplit(word).path) if word.startswith("file:") else word)
+    if not path.is_absolute() or path == Path("/") or path.is_relative_to("/run") or path.is_relative_to("/etc"):
+        return None
+    return path

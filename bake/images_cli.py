@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from agent.errors import BakebootError, ImageError
+from agent.errors import ImageError
 from agent.image import ImageManifest
 from bake.diff import ImageDiff, Subjects, diff_images
 from bake.export import export
 from bake.git import Git
-from bake.home import Home, try_locked
+from bake.home import Home, locked, try_locked
 from bake.images import Image, ImageStore
 from bake.layers import size_of
 from bake.local import running_images
 from bake.mirrors import Mirrors
 from bake.output import console, print_json, print_table, voice
-from bake.prune import KEEP, plan_prune, prune
+from bake.prune import KEEP, PrunePlan, plan_prune, prune
 from bake.source_values import location
 from bake.stack import Repo
 from bake.sweep import sweep
+from region.sweep import sweep as sweep_machines
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
@@ -49,19 +53,26 @@ def list_command(as_json: bool) -> None:
 @JSON
 def show_command(image: str, as_json: bool) -> None:
     """What IMAGE holds: repos with commits, services, datastores, layers."""
-    store = ImageStore(Home.open())
-    found = store.find(image)
-    manifest = found.manifest()
-    if as_json:
-        import json
+    home = Home.open()
+    with locked(home.layers / ".lock", shared=True):  # so that no prune takes a layer while it is measured
+        store = ImageStore(home)
+        found = store.find(image)
+        manifest = None if found.state in ("baking", "unreadable") else found.manifest()
+        if as_json:
+            held = {} if manifest is None else {"image": json.loads(manifest.render())}
+            print_json({**_record(found), **held})
+            return
+        console().print(f"{found.name}  {found.state}  {found.time}", highlight=False)
+        if found.reason:
+            console().print(f"  {found.reason}", highlight=False, markup=False)
+        if manifest is not None:
+            _print_content(found, manifest, store)
+        console().print(f"  logs: {found.folder}", highlight=False)
 
-        print_json({**_record(found), "image": json.loads(manifest.render())})
-        return
-    out = console()
-    out.print(f"{found.name}  {found.state}  {found.time}  toolkit {manifest.toolkit}", highlight=False)
-    if found.reason:
-        out.print(f"  {found.reason}", highlight=False, markup=False)
-    out.print(f"  {found.digest}, from {manifest.parent or 'nothing'}, on {manifest.base.name}", highlight=False)
+
+def _print_content(found: Image, manifest: ImageManifest, store: ImageStore) -> None:
+    made_by = f"from {manifest.parent or 'nothing'}, on {manifest.base.name}, by toolkit {manifest.toolkit}"
+    console().print(f"  {found.digest}, {made_by}", highlight=False)
     print_table(
         ("REPO", "REF", "COMMIT", "SUBJECT"),
         [(repo.name, repo.ref, repo.commit[:12], repo.subject) for repo in manifest.repos.values()],
@@ -75,7 +86,6 @@ def show_command(image: str, as_json: bool) -> None:
         ("LAYER", "KIND", "OF", "MADE", "MIB"),
         [(one.id, one.kind, one.name or "-", one.made, f"{size_of([one.root]) / 2**20:.1f}") for one in layers],
     )
-    out.print(f"  logs: {found.folder}", highlight=False)
 
 
 @images.command("diff")
@@ -104,11 +114,7 @@ def _print_diff(old: Image, new: Image, difference: ImageDiff) -> None:
             for commit, subject in commits:
                 out.print(f"  {mark} {commit[:12]} {subject}", highlight=False, markup=False)
     for package in difference.packages:
-        versions = (
-            f"{package.before or ''} -> {package.after or ''}".strip(" ->")
-            if package.what != "changed"
-            else (f"{package.before} -> {package.after}")
-        )
+        versions = " -> ".join(version for version in (package.before, package.after) if version is not None)
         out.print(f"{package.group}: {package.what} {package.package} {versions}", highlight=False, markup=False)
     for name in difference.services_added:
         out.print(f"service {name}: added", highlight=False)
@@ -128,16 +134,10 @@ def prune_command(keep: int, yes: bool, as_json: bool) -> None:
     """Remove old images and the layers that no image needs; says what would go unless told --yes."""
     home = Home.open()
     sweep(home)
-    with try_locked(home.layers / ".lock") as alone:
-        if yes and not alone:
-            raise BakebootError(
-                "a bake or a machine is under way, and may need what would go",
-                where="images prune",
-                hint="again when it has ended",
-            )
+    with _alone(home) if yes else locked(home.layers / ".lock", shared=True):
         store = ImageStore(home)
         plan = plan_prune(store.all(), store.layers.all(), running=running_images(home.machines), keep=keep)
-        freed = size_of([layer.root for layer in plan.layers])
+        freed = size_of(layer.root for layer in plan.layers)
         if yes:
             prune(store, plan)
     if as_json:
@@ -150,14 +150,32 @@ def prune_command(keep: int, yes: bool, as_json: bool) -> None:
                 "kept": {one.image.name: one.why for one in plan.kept},
             }
         )
-        return
-    verb = "removed" if yes else "would remove"
+    else:
+        _print_prune(plan, freed, done=yes)
+
+
+@contextmanager
+def _alone(home: Home) -> Iterator[None]:
+    """No bake, boot or export is under way for the length of the block, and none starts."""
+    with try_locked(home.layers / ".lock") as alone:
+        if not alone:
+            raise ImageError(
+                "a bake, a machine or an export is under way, and may need what would go",
+                where="images prune",
+                hint="again when it has ended: bakeboot images prune --yes",
+            )
+        sweep_machines(home.root, home.runtime)  # of owners that died since: what still runs would lose its layers
+        yield
+
+
+def _print_prune(plan: PrunePlan, freed: int, *, done: bool) -> None:
+    verb = "removed" if done else "would remove"
     for image in plan.images:
         console().print(f"{verb} {image.name} ({image.state}, {image.time})", highlight=False)
     console().print(f"{verb} {len(plan.layers)} layers, {freed / 2**20:.0f} MiB", highlight=False)
     for one in plan.kept:
         console().print(f"keeps {one.image.name}: {one.why}", highlight=False)
-    if not yes and (plan.images or plan.layers):
+    if not done and (plan.images or plan.layers):
         console().print("  try   bakeboot images prune --yes", highlight=False)
 
 
@@ -168,12 +186,17 @@ def prune_command(keep: int, yes: bool, as_json: bool) -> None:
 def export_command(image: str, form: Literal["squashfs", "tar.zst"], output: Path | None) -> None:
     """Write IMAGE to one file: squashfs or tar.zst."""
     home = Home.open()
-    store = ImageStore(home)
-    found = store.find(image)
-    if not found.layers:
-        raise ImageError("it has no content yet", where=found.name, hint="bakeboot images list")
-    target = output or Path(f"{found.name}.{form}")
-    with home.run("export") as run, voice(quiet=False) as speaker:
+    sweep(home)
+    with (
+        locked(home.layers / ".lock", shared=True),  # so that no prune takes a layer that is being read
+        home.run("export") as run,
+        voice(quiet=False) as speaker,
+    ):
+        store = ImageStore(home)
+        found = store.find(image)
+        if not found.layers:
+            raise ImageError("it has no content yet", where=found.name, hint="bakeboot images list")
+        target = output or Path(f"{found.name}.{form}")
         speaker.step(f"writing {target}")
         export(store, found, run, target.absolute(), form)
         speaker.say(f"{target.stat().st_size / 2**20:.0f} MiB")

@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from agent.image import WEB, ImageManifest, Service
 from agent.names import SELF_CONTAINED, TAG_MODE, TAG_SERVICE, TAG_STACK, variable
 from bake.build_machine import SSH_UNIT, SshAccess
 from bake.images import Image, ImageStore
+from region.errors import RegionError
 from region.faults import Faults
 from region.forward import Forward
 from region.machine import Machine, MachineSpec
@@ -32,16 +33,25 @@ POLL = 0.02
 
 @dataclass(frozen=True)
 class Request:
-    """What to start: ``tags`` replaces the tags that mode and service make (None: those)."""
+    """What to start: ``tags`` replaces the tags that mode and service make (None: those).
+
+    ``config``: files of ``/run/bakeboot/config.d``, name to content; they hold secrets.
+    """
 
     mode: str
     service: str | None = None
     tags: Mapping[str, str] | None = None
     faults: Faults = field(default_factory=Faults)
     """What is wrong with its metadata service: tags that come late, or never (see region.faults)."""
-    config: Mapping[str, str] = field(default_factory=dict)
-    """Files of ``/run/bakeboot/config.d``: name to content."""
+    config: Mapping[str, str] = field(default_factory=dict, repr=False)
     ssh: SshAccess | None = None
+
+    @property
+    def assigned(self) -> tuple[str, str | None]:
+        """The mode and the service that its tags say; the mode is "" where they say none."""
+        if self.tags is None:
+            return self.mode, self.service
+        return self.tags.get(TAG_MODE, ""), self.tags.get(TAG_SERVICE)
 
 
 class LocalInstance:
@@ -63,15 +73,16 @@ class LocalInstance:
     @property
     def services(self) -> dict[str, Service]:
         """The services that it runs, by its assignment."""
-        if self.request.mode in SELF_CONTAINED:
+        mode, wanted = self.request.assigned
+        if mode in SELF_CONTAINED:
             return self.manifest.services
-        return {name: service for name, service in self.manifest.services.items() if name == self.request.service}
+        return {name: service for name, service in self.manifest.services.items() if name == wanted}
 
     def status(self) -> dict[str, Any]:
         """What its agent last said (``status.json``); empty before it said anything."""
         try:
             told = json.loads(self.machine.read("/run/bakeboot/status.json"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RegionError):  # RegionError: the machine ended, which is not for here to tell
             return {}
         return told if isinstance(told, dict) else {}
 
@@ -97,9 +108,12 @@ class LocalInstance:
             if phase in ("ready", "idle"):
                 return clock() - started
             if phase == "failed":
-                raise MachineError(str(status["reason"]), where=self._called(), hint=str(status.get("hint", "")))
+                reason = str(status.get("reason") or "its agent failed, and says no reason")
+                error = MachineError(reason, where=self._called(), hint=str(status.get("hint", "")))
+                error.exit_code = int(status.get("exit_code") or error.exit_code)  # the agent's own kind
+                raise error
             if self.machine.poll() is not None:
-                raise MachineError("the machine ended", where=self._called(), hint=f"less {self.machine.log}")
+                raise MachineError(f"the machine ended; its last lines:\n{self._last_lines()}", where=self._called())
             if clock() - started > timeout:
                 waiting = f"its agent is at {phase!r}" if phase else "its agent has said nothing"
                 raise MachineError(f"not ready after {timeout:.0f} s: {waiting}", where=self._called())
@@ -166,9 +180,15 @@ class LocalInstance:
         self.machine.stop()
         self.machine.discard()
 
+    def _last_lines(self) -> str:
+        """The end of its console; the file itself goes with the machine."""
+        try:
+            return "\n".join(self.machine.log.read_text(errors="replace").splitlines()[-15:])
+        except OSError as error:
+            return f"(no log: {error.strerror})"
+
     def _called(self) -> str:
-        what = f"{self.request.mode} {self.request.service}" if self.request.service else self.request.mode
-        return f"{self.image.name} as {what}"
+        return f"{self.image.name} as {' '.join(word for word in self.request.assigned if word) or 'nothing'}"
 
 
 @contextmanager
@@ -178,7 +198,7 @@ def local_instance(site: Site, images: ImageStore, image: Image, request: Reques
     It returns as soon as the machine runs: ``wait_ready`` waits for its agent.
     """
     manifest = image.manifest()
-    label = request.service or request.mode
+    label = _label(request)
     hexes = secrets.token_hex(9)[:17]
     metadata = InstanceMetadata(
         instance_id=f"i-{hexes}",
@@ -188,7 +208,7 @@ def local_instance(site: Site, images: ImageStore, image: Image, request: Reques
     spec = MachineSpec(
         name=f"{manifest.stack}-{label}-{secrets.token_hex(2)}"[:40],
         layers=images.roots(image),
-        hostname=re.sub("[^a-z0-9-]", "-", label),
+        hostname=label,
         binds=(request.ssh.bind,) if request.ssh else (),
         units=request.ssh.units if request.ssh else {},
         wants=(SSH_UNIT,) if request.ssh else (),
@@ -197,8 +217,8 @@ def local_instance(site: Site, images: ImageStore, image: Image, request: Reques
         files={f"/run/bakeboot/config.d/{name}": text.encode() for name, text in request.config.items()},
     )
     instance = LocalInstance(site.start(spec), site, image, manifest, request)
-    _remember(instance)
     try:
+        _remember(instance)
         yield instance
     finally:
         instance.stop()
@@ -232,12 +252,19 @@ def running_images(home_machines: Path) -> set[str]:
     """Names of the images that machines of this home run now (what a prune must not touch)."""
     found = set()
     for record in home_machines.glob("*/image"):
-        found.add(record.read_text().strip())
+        with suppress(FileNotFoundError):  # it has just stopped
+            found.add(record.read_text().strip())
     return found
 
 
 def _remember(instance: LocalInstance) -> None:
     (instance.machine.directory / "image").write_text(instance.image.name + "\n")
+
+
+def _label(request: Request) -> str:
+    """What to call the machine on this host; tags may say anything."""
+    mode, service = request.assigned
+    return re.sub("[^a-z0-9-]+", "-", (service or mode).lower()).strip("-")[:24] or "machine"
 
 
 def _tags(manifest: ImageManifest, request: Request) -> dict[str, str]:

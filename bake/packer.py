@@ -30,11 +30,15 @@ LAST_LINES = 30
 
 @dataclass(frozen=True)
 class Progress:
-    """One step's news: ``event`` is start, done or failed; ``seconds`` with the last two."""
+    """One step's news: ``event`` is start, step, message, done, kept or failed.
+
+    ``seconds`` since its start; ``text`` is a step's title, a message, or the reason of a failure.
+    """
 
     step: str
     event: str
     seconds: float | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,8 @@ def read_progress(line: str) -> Progress | None:
         told = json.loads(rest)
         seconds = told.get("seconds")
         step, event = str(told.get("step") or told["repo"]), str(told["event"])
-        return Progress(step, event, None if seconds is None else float(seconds))
+        text = str(told.get("title") or told.get("text") or told.get("reason") or "")
+        return Progress(step, event, None if seconds is None else float(seconds), text)
     except (ValueError, KeyError, AttributeError, TypeError):
         return None
 

@@ -9,7 +9,7 @@ Source… + what the system layer has ─▶ RepoPlan…   builds, and the keys 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.build_plan import BuildRequest, checkout_key
@@ -21,7 +21,7 @@ from agent.runtimes import Base as BuildBase
 from bake import stack as words
 from bake.base import BASES
 from bake.layers import key_of
-from bake.sources import Source
+from bake.sources import RELEASE, Source
 
 BUILD_USER = "bb-build"
 TOOLKIT_PACKAGES = ("build-essential", "libsystemd-dev", "pkg-config", "python3-dev")
@@ -34,11 +34,15 @@ DATASTORE_VERSIONS = {
 
 @dataclass(frozen=True)
 class SystemPlan:
-    """The layer between base and repos. ``runtimes`` are versions of Node besides the base's."""
+    """The layer between base and repos. ``runtimes`` are versions of Node besides the base's.
+
+    ``if_there`` are packages that are installed where an apt source has them: other Pythons that repos
+    pin. The build of such a repo says which are to be had when its own is not.
+    """
 
     packages: tuple[str, ...]
+    if_there: tuple[str, ...]
     runtimes: tuple[str, ...]
-    pythons: tuple[str, ...]
     key: str
 
 
@@ -92,6 +96,8 @@ class Identity:
     toolkit: str
     system_inputs: Mapping[str, str]
     """Hashes of the toolkit's own files that the system layer is made with."""
+    apt_keys: Mapping[str, str] = field(default_factory=dict)
+    """Hashes of the keys of the stack's apt sources, by the source's name."""
 
 
 def plan_bake(stack: words.Stack, sources: Mapping[str, Source], identity: Identity) -> BakePlan:
@@ -130,15 +136,17 @@ def _service(stack: words.Stack, service: words.Service, source: Source, mistake
     path = f"services.{service.name}"
     is_static = source.detected.static is not None and service.kind == "web"
     if service.process not in source.processes and not is_static:
-        known = ", ".join(sorted(set(source.processes) - {"release"})) or "none"
+        known = sorted(set(source.processes) - {RELEASE})
         mistakes.append(
             Mistake(
                 f"{path}.process",
-                f"no process {service.process!r} in the Procfile of {service.repo} (it has: {known})",
-                f'process = "{next(iter(source.processes), "web")}"    or add the line to its Procfile',
+                f"no process {service.process!r} in the Procfile of {service.repo} "
+                f"(it has: {', '.join(known) or 'none'})",
+                f'process = "{known[0] if known else "web"}"    or add the line to its Procfile',
             )
         )
     health = service.health
+    needs = service.needs or _implied_needs(stack, service, source, mistakes)
     return Service(
         name=service.name,
         repo=service.repo,
@@ -157,16 +165,16 @@ def _service(stack: words.Stack, service: words.Service, source: Source, mistake
         check=service.check,
         env={**source.app.env, **service.env},
         generated=tuple(name for name in source.app.generated if name not in service.env),
-        required=_required(stack, service, source),
+        required=_required(stack, service, source, needs),
         calls=service.calls,
-        needs=service.needs or _implied_needs(stack, service, source, mistakes),
+        needs=needs,
     )
 
 
-def _required(stack: words.Stack, service: words.Service, source: Source) -> tuple[str, ...]:
+def _required(stack: words.Stack, service: words.Service, source: Source, needs: tuple[str, ...]) -> tuple[str, ...]:
     """Names that app.json requires and nobody gives: neither the stack, nor a datastore, nor a call."""
     given = {*service.env, *(variable(called) for called in service.calls), "PORT"}
-    given |= {words.DATASTORE_VARIABLE[datastore.kind] for datastore in stack.datastores.values()}
+    given |= {words.DATASTORE_VARIABLE[stack.datastores[need].kind] for need in needs}
     return tuple(name for name in source.app.required if name not in given)
 
 
@@ -225,19 +233,20 @@ def _system(stack: words.Stack, sources: Mapping[str, Source], identity: Identit
     if any(NODE in one.parts for one in detected):
         packages |= {"nodejs", "npm"}
     pythons = sorted({one.python for one in detected if one.python and one.python != BASES[stack.base].python})
-    for version in pythons:
-        packages |= {f"python{version}", f"python{version}-venv", f"python{version}-dev"}
+    if_there = [f"python{version}{part}" for version in pythons for part in ("", "-venv", "-dev")]
     runtimes = sorted({one.node for one in detected if one.node})
     inputs = {
         "base": identity.base_digest,
         "packages": sorted(packages),
+        "if_there": if_there,
         "runtimes": runtimes,
         "sources": [
             [source.name, source.uri, source.suite, *source.components] for source in stack.apt_sources.values()
         ],
+        "keys": dict(identity.apt_keys),
         "toolkit": dict(identity.system_inputs),
     }
-    return SystemPlan(tuple(sorted(packages)), tuple(runtimes), tuple(pythons), key_of(inputs))
+    return SystemPlan(tuple(sorted(packages)), tuple(if_there), tuple(runtimes), key_of(inputs))
 
 
 def plan_repos(sources: Mapping[str, Source], base: BuildBase) -> tuple[RepoPlan, ...]:

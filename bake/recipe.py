@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from agent.errors import BakebootError, VerifyError
-from bake.assemble import Assembly, image_layers, runtimes_of, system_layer, toolkit_hashes
+from bake.assemble import Assembly, apt_key_hashes, image_layers, runtimes_of, system_layer, toolkit_hashes
 from bake.base import BASES, make_base
 from bake.git import Git
 from bake.home import Home, Run, locked, new_log
@@ -63,7 +63,7 @@ def bake(home: Home, order: BakeOrder, voice: Voice, now: Callable[[], datetime.
 
         voice.step("preparing the base")
         base = make_base(home, stack.base, made=made, scratch=order.scratch, work=run.folder, log=log, say=voice.say)
-        plan = plan_bake(stack, sources, _identity(images, image, base))
+        plan = plan_bake(stack, sources, _identity(images, image, stack, base))
         for message in plan.messages:
             voice.say(message)
 
@@ -95,7 +95,7 @@ def _fetch(home: Home, stack: Stack, order: BakeOrder, voice: Voice) -> tuple[Lo
     return locking.lock, mirrors.hold(stack.repos.values(), commits)
 
 
-def _identity(images: ImageStore, image: Image, base: Layer) -> Identity:
+def _identity(images: ImageStore, image: Image, stack: Stack, base: Layer) -> Identity:
     parent = images.newest_verified(image.stack)
     return Identity(
         image=image.name,
@@ -104,6 +104,7 @@ def _identity(images: ImageStore, image: Image, base: Layer) -> Identity:
         base_digest=base.digest,
         toolkit=version("bakeboot"),
         system_inputs=toolkit_hashes(),
+        apt_keys=apt_key_hashes(stack),
     )
 
 
@@ -112,9 +113,10 @@ def _judge(home: Home, images: ImageStore, image: Image, run: Run, stack: Stack,
     try:
         verify_image(home, images, image, run, stack.directory / "image_tests", voice)
     except (BakebootError, RegionError) as error:
-        images.judged(image, "failed", error.what)
+        images.judged(image, "failed", f"{error.where}: {error.what}".removeprefix(": "))
         hint = f"bakeboot boot {image.name} --mode review --shell    (the log: {image.folder}/verify.log)"
-        raise VerifyError(error.what, where=f"{image.name}: {error.where}", hint=hint) from error
+        where = ": ".join(word for word in (image.name, error.where) if word)
+        raise VerifyError(error.what, where=where, hint=hint) from error
     except BaseException as error:
         images.judged(image, "failed", f"its verification was broken off ({type(error).__name__})")
         raise

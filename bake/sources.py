@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.detect import Detected, detect
-from agent.errors import BakebootError, BuildError, Mistake, StackError
+from agent.errors import BuildError, Mistake, SourceError, StackError
 from agent.heroku import AppJson, parse_app_json, parse_procfile
 from bake.base import BASES
 from bake.lock import Pin
@@ -65,7 +65,7 @@ def _read_source(stack: Stack, repo: Repo, commit: str, mirror: Mirror) -> Sourc
     def read(path: str) -> bytes:
         content = mirror.read(commit, f"{repo.subdirectory}/{path}" if repo.subdirectory else path)
         if content is None:
-            raise BakebootError(f"{path} is not in commit {commit[:12]}", where=repo.name)
+            raise SourceError(f"{path} is not in commit {commit[:12]}", where=repo.name)
         return content
 
     def text(path: str) -> str:

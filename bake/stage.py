@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.errors import BuildError
 from agent.seal import seal
 from bake.build_machine import build_machine
 from bake.home import Home, Run
 from bake.host import HostSettings
 from bake.layers import Layer
 from bake.packer import PackerRun, Progress, run_packer
+from bake.traces import find_traces
 
 PACKER = Path(__file__).resolve().parent.parent / "packer"
 AGENT = Path(__file__).resolve().parent.parent / "agent"
@@ -88,9 +90,21 @@ def run_stage(workshop: Workshop, stage: Stage, layers: Sequence[Layer]) -> Stag
         run_packer(packed, workshop.hear)
         machine.stop()
         upper = work / "upper"
-        machine.upper.rename(upper)
+        machine.take_upper(upper)
     seal(upper)
+    _refuse_traces(upper, workshop, stage)
     return StageResult(upper, (work / "result.json").read_text())
+
+
+def _refuse_traces(upper: Path, workshop: Workshop, stage: Stage) -> None:
+    traces = find_traces(upper, workshop.settings.traces())
+    if traces:
+        listed = "\n  ".join(traces[:20])
+        raise BuildError(
+            f"it left what must not be on an image:\n  {listed}",
+            where=f"stage {stage.name}",
+            hint="have the repo's build remove these files, and bake again",
+        )
 
 
 def pack(payload: Mapping[str, str | Path], output: Path) -> Path:

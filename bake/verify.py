@@ -23,6 +23,7 @@ from agent.errors import BakebootError, VerifyError
 from agent.image import WEB
 from bake.boot import patience
 from bake.build_machine import SshAccess, make_ssh_access
+from bake.contained import contained
 from bake.home import Home, Run
 from bake.images import Image, ImageStore
 from bake.local import LocalInstance, Request, lent, local_instance
@@ -33,6 +34,9 @@ from region.site import Site
 OUR_SPECS = Path(__file__).parent / "specs"
 AT_ONCE = 2
 """Production machines that are verified side by side."""
+
+SPECS_TIME = 900
+"""Seconds that the specs of one machine may take."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,12 @@ class Verification:
     voice: Voice
     log: Path
     log_lock: threading.Lock
+    stopped: threading.Event
+
+    def nap(self, seconds: float) -> None:
+        """Sleep, unless the whole verification was stopped: then no thread of it waits for anything more."""
+        if self.stopped.wait(seconds):
+            raise VerifyError("the verification was stopped", where=self.image.name)
 
     def note(self, text: str) -> None:
         with self.log_lock, self.log.open("a") as log:
@@ -58,15 +68,23 @@ def verify_image(home: Home, images: ImageStore, image: Image, run: Run, specs: 
     """Boot and ask ``image``; raises VerifyError that names the machine and what it did not do."""
     log = image.folder / "verify.log"
     with Site.open(home.root, home.runtime) as site:
-        check = Verification(home, run, images, image, site, specs, voice, log, threading.Lock())
+        check = Verification(home, run, images, image, site, specs, voice, log, threading.Lock(), threading.Event())
         with _machine(check, "review", None, {}) as (review, access):
             _run_specs(check, review, access, review)
             services = review.manifest.services.values()
             webs = [service.name for service in services if service.kind == WEB]
             others = [service.name for service in services if service.kind != WEB]
             for group in (webs, others):
-                with ThreadPoolExecutor(AT_ONCE) as pool:
-                    list(pool.map(lambda name: _verify_production(check, review, name), group))
+                _verify_group(check, review, group)
+
+
+def _verify_group(check: Verification, review: LocalInstance, group: list[str]) -> None:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            list(pool.map(lambda name: _verify_production(check, review, name), group))
+        except KeyboardInterrupt:
+            check.stopped.set()  # else the pool would wait for machines to become ready
+            raise
 
 
 def _verify_production(check: Verification, review: LocalInstance, service: str) -> None:
@@ -85,12 +103,14 @@ def _machine(
     request = Request(mode, service, config=config, ssh=access)
     with local_instance(check.site, check.images, check.image, request) as instance:
         try:
-            seconds = instance.wait_ready(patience(instance.manifest))
+            seconds = instance.wait_ready(patience(instance.manifest), sleep=check.nap)
             check.voice.say(f"{called}: ready in {seconds:.1f} s")
             yield instance, access
         except (BakebootError, RegionError) as error:
-            check.note(f"\n=== {called}: {error}\n{_last_words(instance)}")
-            raise VerifyError(f"{called}: {error.what}", where=check.image.name) from error
+            check.note(f"\n=== {called}, when this was found: {error}\n{_last_words(instance)}")
+            if isinstance(error, VerifyError):  # it says which machine: the review machine hears of all others'
+                raise
+            raise VerifyError(error.what, where=called) from error
 
 
 def _last_words(instance: LocalInstance) -> str:
@@ -115,10 +135,20 @@ def _run_specs(check: Verification, machine: LocalInstance, access: SshAccess, r
     ]
     # Without plugins of the host's environment: testinfra's own would give the specs this host, not the machine.
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment, check=False
-    )
-    facts.unlink()
+    try:
+        done = subprocess.run(
+            contained(command),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            check=False,
+            timeout=SPECS_TIME,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise VerifyError(f"its specs did not end in {SPECS_TIME} s", where=called) from error
+    finally:
+        facts.unlink()
     check.note(f"\n=== {called}: specs\n{done.stdout}{done.stderr}")
     lines = done.stdout.strip().splitlines() or [done.stderr.strip()]
     if done.returncode:

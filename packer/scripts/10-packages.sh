@@ -31,6 +31,9 @@ packages=$(cat payload/packages)
 if [ -n "$packages" ]; then
   report packages start
   apt-get -q update
+  for package in $(cat payload/packages-if-there); do
+    case "$(apt-cache policy "$package")" in *Candidate:\ [0-9]*) packages="$packages $package" ;; esac
+  done
   # The list is one of validated package names, one a line.
   # shellcheck disable=SC2086
   apt-get -q -y --no-install-recommends install -- $packages

@@ -282,7 +282,8 @@ REGULAR_EXPRESSIONS = {
 SYSTEM = {"_socket", "fcntl", "os", "os.path", "posixpath", "genericpath", "stat", "_stat", "time", "posix"}
 AGENT = {
     "agent", "agent.assignment", "agent.boot", "agent.doors", "agent.envfile", "agent.environment", "agent.errors",
-    "agent.image", "agent.imds", "agent.instance", "agent.names", "agent.state", "agent.systemd", "agent.tags", "agent.word",
+    "agent.image", "agent.imds", "agent.instance", "agent.names", "agent.state", "agent.systemd", "agent.tags",
+    "agent.word",
 }  # fmt: skip
 
 
