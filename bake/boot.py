@@ -86,7 +86,7 @@ def patience(manifest: ImageManifest) -> float:
 
 def enter(machine: Machine, command: Sequence[str] = ("/bin/bash", "-l")) -> int:
     """Run a command inside, on this terminal; returns its exit code."""
-    inside = ["nsenter", f"--target={machine.leader}", "--all", "--root", "--wd=/root", "--", *command]
+    inside = ["nsenter", f"--target={machine.leader}", "--all", "--root", "--wdns=/root", "--", *command]
     environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
     environment["TERM"] = os.environ.get("TERM", "dumb")
     return subprocess.run(inside, env=environment, check=False).returncode

@@ -67,8 +67,8 @@ def bake_command(stack_file: Path, update: tuple[str, ...], scratch: bool, as_js
     if as_json:
         print_json({"image": image.name, "state": image.state, "digest": image.digest})
     else:
-        console().print(f"{image.name} is {image.state}", highlight=False)
-        console().print(f"  try   bakeboot boot {image.name} --mode review", highlight=False)
+        console().print(f"{image.name} is {image.state}")
+        console().print(f"  try   bakeboot boot {image.name} --mode review")
 
 
 @click.command("lock")
@@ -96,7 +96,7 @@ def lock_command(stack_file: Path, update: bool, repos: tuple[str, ...], as_json
         return
     changes = [str(change) for change in locking.changes if change.verdict != "same"]
     for line in (*(changes or ["every pin stays"]), *locking.notices):
-        console().print(line, highlight=False, markup=False)
+        console().print(line)
 
 
 @click.command("init")
@@ -110,7 +110,7 @@ def init_command(directories: tuple[Path, ...], output: Path, name: str | None) 
     written = init_stack(directories, output, Git(os.environ), name=name)
     services = ", ".join(written.stack.services)
     for line in (f"wrote {written.path}: {services}", *written.notices, "  try   bakeboot lock"):
-        console().print(line, highlight=False, markup=False)
+        console().print(line)
 
 
 class _WithCommand(click.Command):
@@ -192,7 +192,7 @@ def sweep_command(as_json: bool) -> None:
     if as_json:
         print_json({"swept": swept})
     else:
-        console().print("\n".join(f"removed {one}" for one in swept) or "nothing was left behind", highlight=False)
+        console().print("\n".join(f"removed {one}" for one in swept) or "nothing was left behind")
 
 
 @click.command("docs")

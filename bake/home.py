@@ -57,7 +57,6 @@ class Home:
             for folder in (home.layers, home.images, home.logs, home.mirrors, home.runs, home.machines, home.cache):
                 folder.mkdir(parents=True, exist_ok=True)
                 folder.chmod(0o700)
-            home.runtime.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             root_or_room = "export BAKEBOOT_HOME=/a/folder/with/room" if os.geteuid() == 0 else "sudo -i"
             raise HostError(
@@ -97,14 +96,26 @@ class Home:
 
     @contextmanager
     def run(self, kind: str) -> Iterator[Run]:
-        """A folder on disk and one in memory for the length of one run; both are gone after it."""
+        """A folder on disk and one in memory for the length of one run; both are gone after it.
+
+        Raises HostError where this process may not have one in memory.
+        """
         owned = owner.claim(self.runs, kind, lambda name: owner.Record())
         name = owned.directory.name
         try:
-            self.keep_secret(self._secrets_of(name))
+            self._keep_secret(name)
             yield Run(name, owned.directory, self._secrets_of(name))
         finally:
             self._remove_run(owned)
+
+    def _keep_secret(self, run: str) -> None:
+        try:
+            self.runtime.mkdir(mode=0o700, exist_ok=True)
+            self.keep_secret(self._secrets_of(run))
+        except OSError as error:
+            what = f"can't keep keys in memory: {error.strerror}"
+            hint = "bakeboot doctor" if os.geteuid() == 0 else "sudo -i"
+            raise HostError(what, where=str(self._secrets_of(run)), hint=hint) from error
 
     def sweep_runs(self) -> list[str]:
         """Remove the folders of runs that died; returns their names. Safe beside live ones."""

@@ -62,17 +62,17 @@ def show_command(image: str, as_json: bool) -> None:
             held = {} if manifest is None else {"image": json.loads(manifest.render())}
             print_json({**_record(found), **held})
             return
-        console().print(f"{found.name}  {found.state}  {found.time}", highlight=False)
+        console().print(f"{found.name}  {found.state}  {found.time}")
         if found.reason:
-            console().print(f"  {found.reason}", highlight=False, markup=False)
+            console().print(f"  {found.reason}")
         if manifest is not None:
             _print_content(found, manifest, store)
-        console().print(f"  logs: {found.folder}", highlight=False)
+        console().print(f"  logs: {found.folder}")
 
 
 def _print_content(found: Image, manifest: ImageManifest, store: ImageStore) -> None:
     made_by = f"from {manifest.parent or 'nothing'}, on {manifest.base.name}, by toolkit {manifest.toolkit}"
-    console().print(f"  {found.digest}, {made_by}", highlight=False)
+    console().print(f"  {found.digest}, {made_by}")
     print_table(
         ("REPO", "REF", "COMMIT", "SUBJECT"),
         [(repo.name, repo.ref, repo.commit[:12], repo.subject) for repo in manifest.repos.values()],
@@ -106,22 +106,22 @@ def diff_command(before: str, after: str, as_json: bool) -> None:
 
 def _print_diff(old: Image, new: Image, difference: ImageDiff) -> None:
     out = console()
-    out.print(f"{old.name} -> {new.name}", highlight=False)
+    out.print(f"{old.name} -> {new.name}")
     for repo in difference.repos:
         moved = f"{(repo.before or 'none')[:12]} -> {(repo.after or 'none')[:12]}"
-        out.print(f"repo {repo.repo}: {moved}", highlight=False)
+        out.print(f"repo {repo.repo}: {moved}")
         for mark, commits in (("+", repo.commits), ("-", repo.undone)):
             for commit, subject in commits:
-                out.print(f"  {mark} {commit[:12]} {subject}", highlight=False, markup=False)
+                out.print(f"  {mark} {commit[:12]} {subject}")
     for package in difference.packages:
         versions = " -> ".join(version for version in (package.before, package.after) if version is not None)
-        out.print(f"{package.group}: {package.what} {package.package} {versions}", highlight=False, markup=False)
+        out.print(f"{package.group}: {package.what} {package.package} {versions}")
     for name in difference.services_added:
-        out.print(f"service {name}: added", highlight=False)
+        out.print(f"service {name}: added")
     for name in difference.services_removed:
-        out.print(f"service {name}: removed", highlight=False)
+        out.print(f"service {name}: removed")
     if difference == ImageDiff((), (), (), ()):
-        out.print("the same commits, packages and services", highlight=False)
+        out.print("the same commits, packages and services")
 
 
 @images.command("prune")
@@ -171,12 +171,12 @@ def _alone(home: Home) -> Iterator[None]:
 def _print_prune(plan: PrunePlan, freed: int, *, done: bool) -> None:
     verb = "removed" if done else "would remove"
     for image in plan.images:
-        console().print(f"{verb} {image.name} ({image.state}, {image.time})", highlight=False)
-    console().print(f"{verb} {len(plan.layers)} layers, {freed / 2**20:.0f} MiB", highlight=False)
+        console().print(f"{verb} {image.name} ({image.state}, {image.time})")
+    console().print(f"{verb} {len(plan.layers)} layers, {freed / 2**20:.0f} MiB")
     for one in plan.kept:
-        console().print(f"keeps {one.image.name}: {one.why}", highlight=False)
+        console().print(f"keeps {one.image.name}: {one.why}")
     if not done and (plan.images or plan.layers):
-        console().print("  try   bakeboot images prune --yes", highlight=False)
+        console().print("  try   bakeboot images prune --yes")
 
 
 @click.command("export")

@@ -28,6 +28,10 @@ ATTRIBUTES = ("trusted.overlay.opaque", "security.capability")
 """The extended attributes that are content. Others of overlayfs name inodes of this host, and change by themselves."""
 
 
+_NO_RECORD = (FileNotFoundError, ValueError, KeyError, TypeError)
+"""What reading the record of a layer raises that is gone, or whose record a crash of this host cut short."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """One layer: ``kind`` is base, system, deps, repo or top; ``name`` a repo's name where there is one."""
@@ -65,14 +69,14 @@ class LayerStore:
         """The newest layer made from the inputs that ``key`` stands for; None where there is none."""
         try:
             return self._read((self.keys / key).resolve(strict=True))
-        except (FileNotFoundError, ValueError, KeyError):
+        except _NO_RECORD:
             return None
 
     def get(self, identifier: str) -> Layer:
         """The layer that an image's record names; raises ImageError where it is gone."""
         try:
             return self._read(self.home.layers / identifier)
-        except (FileNotFoundError, ValueError, KeyError):
+        except _NO_RECORD:
             hint = "bakeboot bake    to make a new image"
             raise ImageError(f"layer {identifier} is gone", where=str(self.home.layers), hint=hint) from None
 
@@ -104,7 +108,7 @@ class LayerStore:
         """Every whole layer, by its id."""
         found = []
         for file in sorted(self.home.layers.glob("[!.]*/layer.json")):
-            with suppress(FileNotFoundError, ValueError, KeyError):
+            with suppress(*_NO_RECORD):
                 found.append(self._read(file.parent))
         return found
 

@@ -102,8 +102,8 @@ class LocalInstance:
         started, phase = clock(), ""
         while True:
             status = self.status()
-            if status.get("phase") != phase:
-                phase = str(status.get("phase", ""))
+            if status.get("phase", phase) != phase:
+                phase = str(status["phase"])
                 hear(phase)
             if phase in ("ready", "idle"):
                 return clock() - started
@@ -264,7 +264,7 @@ def _remember(instance: LocalInstance) -> None:
 def _label(request: Request) -> str:
     """What to call the machine on this host; tags may say anything."""
     mode, service = request.assigned
-    return re.sub("[^a-z0-9-]+", "-", (service or mode).lower()).strip("-")[:24] or "machine"
+    return re.sub("[^a-z0-9]+", "-", (service or mode).lower()).strip("-")[:24] or "machine"
 
 
 def _tags(manifest: ImageManifest, request: Request) -> dict[str, str]:

@@ -15,7 +15,8 @@ from bake.voice import ConsoleVoice
 
 
 def console(*, stderr: bool = False) -> Console:
-    return Console(stderr=stderr, soft_wrap=True)
+    """A console that prints texts as they are: a commit's subject is no markup, and ``:8000:`` no emoji."""
+    return Console(stderr=stderr, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
 
 def print_json(value: Any) -> None:

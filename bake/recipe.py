@@ -13,7 +13,7 @@ from agent.errors import BakebootError, VerifyError
 from bake.assemble import Assembly, apt_key_hashes, image_layers, runtimes_of, system_layer, toolkit_hashes
 from bake.base import BASES, make_base
 from bake.git import Git
-from bake.home import Home, Run, locked, new_log
+from bake.home import Home, locked, new_log
 from bake.host import host_settings
 from bake.images import Image, ImageStore
 from bake.layers import Layer
@@ -77,7 +77,9 @@ def bake(home: Home, order: BakeOrder, voice: Voice, now: Callable[[], datetime.
         voice.say(f"{image.name} is built: {len(layers)} layers, {image.digest[:19]}")
 
         voice.step("verifying")
-        return _judge(home, images, image, run, stack, voice)
+        return judge(
+            images, image, lambda: verify_image(home, images, image, run, stack.directory / "image_tests", voice)
+        )
 
 
 def _fetch(home: Home, stack: Stack, order: BakeOrder, voice: Voice) -> tuple[Lock, Mapping[str, Mirror]]:
@@ -108,10 +110,10 @@ def _identity(images: ImageStore, image: Image, stack: Stack, base: Layer) -> Id
     )
 
 
-def _judge(home: Home, images: ImageStore, image: Image, run: Run, stack: Stack, voice: Voice) -> Image:
-    """Verify; the image is ``verified`` or, with the reason and its log, ``failed``."""
+def judge(images: ImageStore, image: Image, verify: Callable[[], None]) -> Image:
+    """Verify; the image is ``verified`` or, with the reason and its log, ``failed`` (raises VerifyError)."""
     try:
-        verify_image(home, images, image, run, stack.directory / "image_tests", voice)
+        verify()
     except (BakebootError, RegionError) as error:
         images.judged(image, "failed", f"{error.where}: {error.what}".removeprefix(": "))
         hint = f"bakeboot boot {image.name} --mode review --shell    (the log: {image.folder}/verify.log)"

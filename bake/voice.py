@@ -57,7 +57,7 @@ class ConsoleVoice:
             self._status.start()
 
     def say(self, text: str) -> None:
-        self._console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
+        self._print(f"  {text}")
 
     def hear(self, progress: Progress) -> None:
         now = self._clock()
@@ -82,9 +82,13 @@ class ConsoleVoice:
         if self._step:
             mark = "done" if done else "stopped"
             line = f"{self._step} ... {mark} ({self._clock() - self._since:.1f} s)"
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._print(line)
         self._step = ""
         self._under_way.clear()
+
+    def _print(self, line: str) -> None:
+        """One line as it is: no markup, no emoji, no folding."""
+        self._console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def __rich__(self) -> Text:
         """The live line: rich asks for it several times a second."""

@@ -1,0 +1,61 @@
+"""Assembling an image: what is read, written and cut for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.errors import StackError
+from bake.assemble import IMAGE_SCRIPTS, SYSTEM_SCRIPTS, _deb822, apt_key_hashes, toolkit_hashes
+from bake.stack import AptSource, Stack
+from bake.stage import PACKER
+
+
+def stack(key: Path | None) -> Stack:
+    return Stack("shop", Path("/"), apt_sources={"more": AptSource("more", "https://a", "bookworm", key=key)})
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        (
+            AptSource("more", "https://apt.example.org", "bookworm", ("main", "extra"), Path("/k/more.asc")),
+            ["Suites: bookworm", "Signed-By: /etc/apt/keyrings/more.asc", "Components: main extra"],
+        ),
+        (
+            AptSource("flat", "https://apt.example.org", "./", (), None),
+            ["Suites: ./", "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg"],
+        ),
+    ],
+    ids=["own key", "flat"],
+)
+def test_an_apt_source_is_written_as_apt_reads_it(source: AptSource, lines: list[str]) -> None:
+    assert _deb822(source).splitlines() == ["Types: deb", "URIs: https://apt.example.org", *lines]
+    assert _deb822(source).endswith("\n")
+
+
+def test_another_key_of_an_apt_source_is_another_system(tmp_path: Path) -> None:
+    key = tmp_path / "more.asc"
+    key.write_text("one")
+    before = apt_key_hashes(stack(key))
+    key.write_text("other")
+    assert before.keys() == apt_key_hashes(stack(key)).keys() == {"more"}
+    assert before != apt_key_hashes(stack(key))
+    assert apt_key_hashes(stack(None)) == {}
+
+
+def test_a_key_that_can_not_be_read_is_a_mistake_of_the_stack(tmp_path: Path) -> None:
+    with pytest.raises(StackError) as told:
+        apt_key_hashes(stack(tmp_path / "gone.asc"))
+    (mistake,) = told.value.mistakes
+    assert mistake.path == "stack.apt_sources.more.key"
+    assert "No such file" in mistake.expected
+
+
+def test_the_toolkits_own_files_count_and_every_script_is_there() -> None:
+    hashes = toolkit_hashes()
+    assert {"10-packages.sh", "20-toolkit.sh", "requirements.lock"} <= hashes.keys()
+    assert all(len(digest) == 64 for digest in hashes.values())
+    assert all((PACKER / "scripts" / script).is_file() for script in (*SYSTEM_SCRIPTS, *IMAGE_SCRIPTS))
+    assert SYSTEM_SCRIPTS[-1] == IMAGE_SCRIPTS[-1] == "90-seal.sh"
