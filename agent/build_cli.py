@@ -9,7 +9,7 @@ The plan is JSON; unknown keys are ignored:
      "time_limit": 1800,                     seconds for one repo
      "switch": true,                         put each checkout into use when all are built
      "durable": false,                       flush to disk before a checkout counts
-     "environment": {"PIP_INDEX_URL": "…"},  package settings, for the builds alone
+     "environment": {"PIP_INDEX_URL": "…"},  package settings, for the builds; absent: our own environment's
      "repos": [{"name": "web", "source": "/run/…/web.tar or a directory", "subdirectory": "",
                 "commit": "<40 hex>", "tree": "<40 hex>", "processes": {"web": "gunicorn app:app"},
                 "build": null, "static": null, "detected": {…} or null,
@@ -39,7 +39,7 @@ from types import FrameType
 from typing import TypeVar
 
 from agent.build import build
-from agent.build_plan import BuildRequest, is_setting
+from agent.build_plan import BuildRequest, is_setting, package_settings
 from agent.checkout import switch
 from agent.detect import Detected, detect
 from agent.errors import BuildError
@@ -193,7 +193,8 @@ def read_plan(text: str, base: Base) -> BuildPlan:
     plan = _Fields(document, "build plan")
     if plan.get("version", int, 1) != 1:
         raise plan.error("version", "expected 1")
-    settings = plan.strings("environment")
+    given = "environment" in plan.document
+    settings = plan.strings("environment") if given else package_settings(os.environ)
     for name in settings:
         if not is_setting(name):
             raise plan.error(f"environment.{name}", "expected a setting of pip, npm, a proxy or a CA bundle")

@@ -1,9 +1,11 @@
-"""``agent runtime --node MAJOR --environment FILE``: put a Node of npm's on this machine, for the bake."""
+"""``agent runtime --node MAJOR``: put a Node of npm's on this machine, for the bake.
+
+Package settings are those of its environment.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import threading
@@ -24,9 +26,8 @@ def main(arguments: Sequence[str]) -> int:
     """Install it, unless it is there; exit code 12 and npm's last lines when it is not to be had."""
     parser = argparse.ArgumentParser(prog="agent runtime", description="Install a Node from npm's packages.")
     parser.add_argument("--node", required=True, metavar="MAJOR", help="its major version")
-    parser.add_argument("--environment", type=Path, required=True, help="package settings, as JSON")
     options = parser.parse_args(arguments)
-    settings = package_settings(json.loads(options.environment.read_text(encoding="utf-8")))
+    settings = package_settings(os.environ)
     account = Account.named(BUILD_USER) if os.geteuid() == 0 else None
     log = Path(LOGS) / f"node-{options.node}.log"
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

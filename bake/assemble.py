@@ -74,7 +74,6 @@ def system_layer(assembly: Assembly, base: Layer) -> Layer:
         "packages": "\n".join(system.packages) + "\n",
         "packages-if-there": "\n".join(system.if_there) + "\n",
         "nodes": "".join(f"{major}\n" for major in system.runtimes),
-        "environment.json": as_json(dict(assembly.workshop.settings.environment)),
         "agent.lock": AGENT / "requirements.lock",
         "agent-build.lock": AGENT / "requirements-build.lock",
         "lib/agent": AGENT,
@@ -135,7 +134,6 @@ def _image_payload(assembly: Assembly, repos: Sequence[RepoPlan], missing: Seque
     plan = {
         "version": 1,
         "repos": [repo.order() for repo in missing],
-        "environment": dict(assembly.workshop.settings.for_builds()),
         "switch": False,
     }
     payload: dict[str, str | Path] = {

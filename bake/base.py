@@ -16,7 +16,7 @@ from agent.errors import BuildError, HostError
 from agent.seal import seal
 from bake.contained import contained
 from bake.home import Home
-from bake.host import apt_options, apt_source_files
+from bake.host_apt import apt_options, apt_source_files
 from bake.layers import Layer, LayerStore, key_of
 
 RECIPE = 2

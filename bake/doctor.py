@@ -21,7 +21,7 @@ import click
 
 from agent.errors import HostError
 from bake.home import DEFAULT_HOME
-from bake.host import apt_source_files
+from bake.host_apt import apt_source_files
 
 GIB = 1 << 30
 ROOM_NEEDED = 4 * GIB  # a base, the layers of a small stack and its machines

@@ -14,16 +14,22 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
 
-from agent.build_plan import package_settings
+from bake.host_apt import (
+    MOUNT,
+    apt_conf,
+    apt_options,
+    apt_secrets,
+    apt_source_files,
+    read_keyring,
+    trust_line,
+    with_keyrings,
+)
 from bake.traces import credentials
 from region.machine import Bind
-
-MOUNT = "/run/bakeboot-build/host"
-"""Where the settings appear inside a build machine."""
 
 INDEXES = "/run/bakeboot-build/index"
 """Where local package indexes of the host appear, each below a number."""
@@ -57,14 +63,12 @@ class HostSettings:
     files: Mapping[str, str] = field(repr=False)
     binds: tuple[Bind, ...]
     environment: Mapping[str, str] = field(repr=False)
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """More files below MOUNT: apt's passwords and keys."""
 
     def shell(self) -> str:
         """The environment as a file for ``sh`` to read, every value quoted."""
         return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(self.environment.items()))
-
-    def for_builds(self) -> dict[str, str]:
-        """What of the environment the build of a repo needs: where its packages come from."""
-        return package_settings(self.environment)
 
     def write(self, folder: Path) -> Bind:
         """Write the files into ``folder`` (on tmpfs, made here) and return the mount that shows them."""
@@ -73,6 +77,9 @@ class HostSettings:
             file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content)
+        for name, secret in self.secrets.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(secret)
         (folder / "apt" / "sources.list.d").mkdir(parents=True, exist_ok=True)
         return Bind(folder, MOUNT)
 
@@ -88,8 +95,11 @@ def host_settings(suite: str, environ: Mapping[str, str] | None = None) -> HostS
     environ = os.environ if environ is None else environ
     bundle = CA_BUNDLE.read_text(errors="replace") if CA_BUNDLE.exists() else ""
     npmrcs = [file.read_text() for name in _NPM_FILES if (file := Path(name).expanduser()).is_file()]
-    sources = dict(apt_source_files(suite))
-    return settings_from(environ, apt_options(), sources, pip_config(_pip_says()), npm_config(npmrcs), bundle)
+    sources, keyrings = with_keyrings(dict(apt_source_files(suite)), read_keyring)
+    settings = settings_from(environ, apt_options(), sources, pip_config(_pip_says()), npm_config(npmrcs), bundle)
+    secrets = {**apt_secrets(), **keyrings}
+    files = {**settings.files, "apt/apt.conf": settings.files["apt/apt.conf"] + trust_line(secrets)}
+    return replace(settings, files=files, secrets=secrets)
 
 
 def settings_from(
@@ -101,7 +111,7 @@ def settings_from(
     ca_bundle: str,
 ) -> HostSettings:
     """The settings out of what the host says: ``apt`` lines of apt.conf, the others contents of files, "" for none."""
-    files = {"apt/apt.conf": _apt_conf(apt)}
+    files = {"apt/apt.conf": apt_conf(apt)}
     files |= {f"apt/sources.list.d/{name}": content for name, content in apt_sources.items()}
     environment = {name: value for name, value in environ.items() if _PASSED_ON.match(name) and not _NEVER.match(name)}
     for name, content, variable in (("pip.conf", pip, "PIP_CONFIG_FILE"), ("npmrc", npm, "NPM_CONFIG_USERCONFIG")):
@@ -116,68 +126,6 @@ def settings_from(
     binds = tuple(Bind(path, f"{INDEXES}/{number}") for number, path in enumerate(local))
     files = {name: relocate(content, binds) if name == "pip.conf" else content for name, content in files.items()}
     return HostSettings(files, binds, {name: relocate(value, binds) for name, value in environment.items()})
-
-
-def apt_source_files(suite: str, etc: Path = Path("/etc/apt")) -> list[tuple[str, str]]:
-    """The host's apt sources that serve ``suite``: (file name, content with only those entries)."""
-    found = []
-    for path in (etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))):
-        if path.suffix == ".list" and path.exists():
-            content = "\n".join(line for line in path.read_text().splitlines() if _line_serves(line, suite))
-        elif path.suffix == ".sources":
-            content = "\n\n".join(entry for entry in _stanzas(path.read_text()) if _stanza_serves(entry, suite))
-        else:
-            continue
-        if content.strip():
-            found.append((path.name, content.strip() + "\n"))
-    return found
-
-
-def apt_options() -> list[str]:
-    """The host's ``Acquire`` settings (proxies, certificates, retries) as lines of apt.conf."""
-    dump = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=False)
-    unwanted = ("Acquire::IndexTargets", "Acquire::Languages", "Acquire::CompressionTypes", "Acquire::Changelogs")
-    lines = [line for line in dump.stdout.splitlines() if line.strip() and not line.endswith('"";')]
-    return [*(line for line in lines if not line.startswith(unwanted)), 'Acquire::Languages "none";']
-
-
-def _apt_conf(options: Sequence[str]) -> str:
-    """apt's settings for the build: the host's, and lists and archives on tmpfs, so that no trace stays."""
-    return "\n".join(
-        (
-            *options,
-            'Dir::Etc::sourcelist "/dev/null";',
-            f'Dir::Etc::sourceparts "{MOUNT}/apt/sources.list.d";',
-            'Dir::State::lists "/run/bakeboot-build/apt/lists";',
-            'Dir::Cache "/run/bakeboot-build/apt/cache";',
-            'APT::Install-Recommends "false";',
-            'APT::Sandbox::User "root";',
-            'DPkg::Options:: "--force-confold";',
-            "",
-        )
-    )
-
-
-def _line_serves(line: str, suite: str) -> bool:
-    """Whether a one-line entry of sources.list(5) names ``suite`` or a pocket of it (``bookworm-updates``)."""
-    words = re.sub(r"\[[^]]*\]", "", line).split()
-    return len(words) > 2 and words[0] == "deb" and _is_of(suite, words[2])
-
-
-def _stanza_serves(stanza: str, suite: str) -> bool:
-    fields = dict(re.findall(r"(?m)^([A-Za-z-]+):[ \t]*(.*)$", stanza))
-    if fields.get("Enabled", "yes").strip().lower() == "no" or "deb" not in fields.get("Types", "").split():
-        return False
-    return any(_is_of(suite, word) for word in fields.get("Suites", "").split())
-
-
-def _is_of(suite: str, word: str) -> bool:
-    return word == suite or word.startswith((f"{suite}-", f"{suite}/"))
-
-
-def _stanzas(text: str) -> list[str]:
-    plain = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-    return [stanza for stanza in re.split(r"\n\s*\n", plain) if stanza.strip()]
 
 
 def _pip_says() -> str:

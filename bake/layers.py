@@ -94,7 +94,11 @@ class LayerStore:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            shutil.rmtree(partial)  # the same inputs gave the same content, and it is there
+            if self._is_whole(identifier):
+                shutil.rmtree(partial)  # the same inputs gave the same content, and it is there
+            else:  # a power cut left it without its record: this one takes its place
+                (self.home.layers / identifier).rename(self.home.layers / f".doomed-{secrets.token_hex(6)}")
+                partial.rename(self.home.layers / identifier)
         link = self.keys / f".{key}.{secrets.token_hex(4)}"
         link.symlink_to(f"../{identifier}")
         link.replace(self.keys / key)
@@ -103,6 +107,13 @@ class LayerStore:
     def _read(self, folder: Path) -> Layer:
         record = json.loads((folder / "layer.json").read_text())
         return Layer(folder.name, record["kind"], record["name"], record["digest"], record["made"], folder)
+
+    def _is_whole(self, identifier: str) -> bool:
+        try:
+            self._read(self.home.layers / identifier)
+        except _NO_RECORD:
+            return False
+        return True
 
     def all(self) -> list[Layer]:
         """Every whole layer, by its id."""

@@ -100,14 +100,16 @@ class Identity:
     """Hashes of the keys of the stack's apt sources, by the source's name."""
 
 
-def plan_bake(stack: words.Stack, sources: Mapping[str, Source], identity: Identity) -> BakePlan:
+def plan_bake(
+    stack: words.Stack, sources: Mapping[str, Source], identity: Identity, *, where: str = "stack.toml"
+) -> BakePlan:
     """Plan it all; raises StackError with every mistake that only the repos' files could show."""
     mistakes: list[Mistake] = []
     services = {
         name: _service(stack, service, sources[service.repo], mistakes) for name, service in stack.services.items()
     }
     if mistakes:
-        raise StackError(mistakes, where="stack.toml")
+        raise StackError(mistakes, where=where)
     statics = {
         name: source.detected.static
         for name, service in stack.services.items()

@@ -59,11 +59,11 @@ def bake(home: Home, order: BakeOrder, voice: Voice, now: Callable[[], datetime.
         log = new_log(home, run.name)
         voice.step("locking and fetching the repos")
         lock, mirrors = _fetch(home, stack, order, voice)
-        sources = read_sources(stack, lock.repos, mirrors)
+        sources = read_sources(stack, lock.repos, mirrors, where=str(order.stack_file))
 
         voice.step("preparing the base")
         base = make_base(home, stack.base, made=made, scratch=order.scratch, work=run.folder, log=log, say=voice.say)
-        plan = plan_bake(stack, sources, _identity(images, image, stack, base))
+        plan = plan_bake(stack, sources, _identity(images, image, stack, base), where=str(order.stack_file))
         for message in plan.messages:
             voice.say(message)
 

@@ -40,7 +40,9 @@ class Source:
         return self.processes.get(RELEASE)
 
 
-def read_sources(stack: Stack, pins: Mapping[str, Pin], mirrors: Mapping[str, Mirror]) -> dict[str, Source]:
+def read_sources(
+    stack: Stack, pins: Mapping[str, Pin], mirrors: Mapping[str, Mirror], *, where: str = "stack.toml"
+) -> dict[str, Source]:
     """Every repo of the stack; raises StackError with the mistakes of all of them at once."""
     sources: dict[str, Source] = {}
     mistakes: list[Mistake] = []
@@ -55,7 +57,7 @@ def read_sources(stack: Stack, pins: Mapping[str, Pin], mirrors: Mapping[str, Mi
         except BuildError as error:
             mistakes.append(Mistake(f"repos.{name}", error.what, error.hint))
     if mistakes:
-        raise StackError(mistakes, where="stack.toml")
+        raise StackError(mistakes, where=where)
     return sources
 
 

@@ -2,7 +2,7 @@
 # stack's Python; the agent itself comes with each image.
 cd /run/bakeboot-build
 [ ! -r host/environment ] || . host/environment
-export LC_ALL=C.UTF-8 HOME=/run/bakeboot-build/home PIP_CACHE_DIR=/run/bakeboot-build/cache/pip
+export LC_ALL=C.UTF-8 HOME=/run/bakeboot-build/home
 mkdir -p "$HOME"
 
 echo 'bakeboot-progress {"step":"agent environment","event":"start"}'

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bake.host import INDEXES, MOUNT, HostSettings, apt_source_files, local_folders, npm_config, pip_config, relocate
+from bake.host import INDEXES, HostSettings, local_folders, npm_config, pip_config, relocate
 from bake.host import settings_from as gather
+from bake.host_apt import MOUNT, apt_secrets, apt_source_files, trust_line, with_keyrings
 from region.machine import Bind
 
 
@@ -150,12 +151,6 @@ def test_the_files_that_are_there_are_named_in_the_environment() -> None:
         assert whole.environment[name] == f"{MOUNT}/{file}"
 
 
-def test_a_build_gets_only_where_packages_come_from() -> None:
-    whole = settings({"PIP_INDEX_URL": "https://x", "https_proxy": "http://p"}, ca="x")
-    assert "APT_CONFIG" not in whole.for_builds()
-    assert {"PIP_INDEX_URL", "https_proxy", "SSL_CERT_FILE"} <= set(whole.for_builds())
-
-
 def test_no_credential_is_in_the_repr() -> None:
     whole = settings({"PIP_INDEX_URL": "https://me:hunter2@x"}, pip="[global]\nindex-url = https://me:hunter2@y\n")
     assert "hunter2" not in repr(whole)
@@ -217,3 +212,39 @@ def test_a_local_index_is_bound_and_the_settings_lead_there(index: Path) -> None
     assert whole.binds == (Bind(index / "pypi", f"{INDEXES}/0"), Bind(index / "wheels", f"{INDEXES}/1"))
     assert whole.environment["PIP_FIND_LINKS"] == f"{INDEXES}/1"
     assert whole.files["pip.conf"] == f"[global]\nindex-url = file://{INDEXES}/0/simple\n"
+
+
+# --- keyrings and passwords -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "brought"),
+    [
+        ("Types: deb\nSigned-By: /usr/share/keyrings/a.gpg\n", f"Types: deb\nSigned-By: {MOUNT}/apt/keyrings/a.gpg\n"),
+        (
+            "deb [arch=amd64 signed-by=/k/a.gpg] x y z\n",
+            f"deb [arch=amd64 signed-by={MOUNT}/apt/keyrings/a.gpg] x y z\n",
+        ),
+        ("deb [signed-by=/k/gone.gpg] x y z\n", "deb [signed-by=/k/gone.gpg] x y z\n"),
+        ("Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n", "Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n"),
+    ],
+)
+def test_keyrings_that_a_source_names_come_along(text: str, brought: str) -> None:
+    sources, keyrings = with_keyrings({"a": text}, lambda path: None if "gone" in path else b"key of " + path.encode())
+    assert sources == {"a": brought}
+    assert bool(keyrings) == (brought != text)
+
+
+def test_passwords_and_trusted_keys_of_apt_come_along(tmp_path: Path) -> None:
+    (tmp_path / "auth.conf.d").mkdir()
+    (tmp_path / "trusted.gpg.d").mkdir()
+    assert apt_secrets(tmp_path) == {}
+    assert trust_line({}) == ""
+    (tmp_path / "auth.conf.d/mirror.conf").write_bytes(b"machine mirror login ci password x")
+    (tmp_path / "trusted.gpg").write_bytes(b"\x99key")
+    found = apt_secrets(tmp_path)
+    assert found == {
+        "apt/auth.conf.d/mirror.conf": b"machine mirror login ci password x",
+        "apt/trusted.gpg.d/00-host.gpg": b"\x99key",
+    }
+    assert "trustedparts" in trust_line(found)
