@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.errors import Mistake, StackError
@@ -18,11 +18,11 @@ from bake.render import Renderer
 from bake.source_tar import export
 from bake.stack import AptSource, Stack
 from bake.stage import AGENT, PACKER, Stage, Workshop, as_json, run_stage
-from bake.view import merged
 from bake.voice import Voice
 
 SYSTEM_SCRIPTS = ("00-payload.sh", "10-packages.sh", "20-toolkit.sh", "30-runtimes.sh", "90-seal.sh")
-IMAGE_SCRIPTS = ("00-payload.sh", "40-install.sh", "50-repos.sh", "80-describe.sh", "90-seal.sh")
+IMAGE_SCRIPTS = ("00-payload.sh", "40-install.sh", "50-repos.sh", "80-describe.sh")
+"""It is sealed from outside, when the machine is off (bake/stage.py)."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,15 @@ def system_layer(assembly: Assembly, base: Layer) -> Layer:
     return assembly.images.layers.adopt(result.upper, key=system.key, kind="system", made=assembly.made)
 
 
-def runtimes_of(assembly: Assembly, layers: Sequence[Layer]) -> Base:
-    """What base and system layer bring to builds, read from their files."""
-    with merged(tuple(layer.root for layer in layers), assembly.workshop.run.folder / "look") as root:
-        return read_base(root)
+def runtimes_of(base: Layer, system: Layer) -> Base:
+    """What base and system layer together bring to builds, read from their files.
+
+    dpkg's database lies whole in the upper of the two; the release's name mostly in the lower alone.
+    """
+    below, above = read_base(base.root), read_base(system.root)
+    named = above if (system.root / "usr/lib/os-release").exists() else below
+    pythons = sorted({*below.pythons, *above.pythons}, key=lambda version: int(version.partition(".")[2]))
+    return replace(above, abi=named.abi, pythons=tuple(pythons))
 
 
 def image_layers(assembly: Assembly, repos: Sequence[RepoPlan], lower: list[Layer]) -> tuple[list[Layer], str]:

@@ -7,14 +7,16 @@ network for the package registries; its sshd listens on loopback alone.
 
 from __future__ import annotations
 
+import secrets
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.errors import HostError
+from agent.errors import HostError, MachineError
 from bake.home import Home, Run
 from bake.host import HostSettings
 from region.machine import Bind, Machine, MachineSpec, start_machine
@@ -47,6 +49,8 @@ class SshAccess:
     key: Path
     host_key: str
     port: int
+    token: str
+    """A word in the banner of this sshd."""
 
     @property
     def bind(self) -> Bind:
@@ -59,7 +63,7 @@ class SshAccess:
 
 def make_ssh_access(folder: Path, *, address: str, port: int) -> SshAccess:
     """Make a host key, a client key and sshd's configuration in ``folder`` (on tmpfs); raises HostError."""
-    inside = folder / "machine"
+    inside, token = folder / "machine", f"bakeboot-{secrets.token_hex(8)}"
     inside.mkdir(parents=True, mode=0o700)
     for file in (inside / "host_key", folder / "client_key"):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bakeboot", "-f", str(file)]
@@ -79,11 +83,31 @@ def make_ssh_access(folder: Path, *, address: str, port: int) -> SshAccess:
         "UseDNS no",
         "PidFile none",
         "Subsystem sftp internal-sftp",
+        f"VersionAddendum {token}",
         "MaxSessions 64",
         "MaxStartups 64",
     )
     (inside / "sshd_config").write_text("\n".join(lines) + "\n")
-    return SshAccess(inside, folder / "client_key", (inside / "host_key.pub").read_text().strip(), port)
+    return SshAccess(inside, folder / "client_key", (inside / "host_key.pub").read_text().strip(), port, token)
+
+
+def wait_for_ssh(machine: Machine, access: SshAccess, timeout: float = 60.0) -> None:
+    """Until the machine's own sshd answers on this host's loopback: long before its boot is done.
+
+    Its banner holds a word of this run's: another program that took the port meanwhile is not talked to.
+    Raises MachineError after ``timeout`` seconds, or when the machine ended.
+    """
+    deadline = time.monotonic() + timeout
+    while machine.poll() is None and time.monotonic() < deadline:
+        try:
+            with socket.create_connection(("127.0.0.1", access.port), timeout=1) as probe:
+                if access.token.encode() in probe.recv(256):
+                    return
+        except OSError:
+            pass  # it does not listen yet
+        time.sleep(0.01)
+    log = machine.log.read_text(errors="replace").splitlines()[-15:]
+    raise MachineError("its sshd does not answer; its last lines:\n" + "\n".join(log), where=machine.spec.name)
 
 
 def free_port() -> int:

@@ -214,6 +214,7 @@ def local_instance(site: Site, images: ImageStore, image: Image, request: Reques
         wants=(SSH_UNIT,) if request.ssh else (),
         metadata=metadata,
         faults=request.faults,
+        sync=False,  # it is thrown away at its end
         files={f"/run/bakeboot/config.d/{name}": text.encode() for name, text in request.config.items()},
     )
     instance = LocalInstance(site.start(spec), site, image, manifest, request)

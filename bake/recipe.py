@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -55,7 +56,9 @@ def bake(home: Home, order: BakeOrder, voice: Voice, now: Callable[[], datetime.
         locked(home.layers / ".lock", shared=True),  # so that no prune takes a layer before the image has it
         home.run("bake") as run,
         images.reserve(stack.name, time=made, build=run.name) as image,
+        ThreadPoolExecutor(1) as aside,
     ):
+        settings = aside.submit(host_settings, BASES[stack.base].suite)  # pip takes its time to tell its own
         log = new_log(home, run.name)
         voice.step("locking and fetching the repos")
         lock, mirrors = _fetch(home, stack, order, voice)
@@ -67,11 +70,11 @@ def bake(home: Home, order: BakeOrder, voice: Voice, now: Callable[[], datetime.
         for message in plan.messages:
             voice.say(message)
 
-        workshop = Workshop(home, run, host_settings(BASES[stack.base].suite), image.name, log, voice.hear)
+        workshop = Workshop(home, run, settings.result(), image.name, log, voice.hear)
         assembly = Assembly(workshop, images, plan, mirrors, voice, made, order.scratch)
-        lower = [base, system_layer(assembly, base)]
-        repos = plan_repos(sources, runtimes_of(assembly, lower))
-        layers, manifest = image_layers(assembly, repos, lower)
+        system = system_layer(assembly, base)
+        repos = plan_repos(sources, runtimes_of(base, system))
+        layers, manifest = image_layers(assembly, repos, [base, system])
         image = images.built(image, layers, manifest)
         (image.folder / "bake.log").hardlink_to(log)
         voice.say(f"{image.name} is built: {len(layers)} layers, {image.digest[:19]}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from agent.detect import Detected, detect
@@ -17,6 +18,9 @@ from bake.base import BASES
 from bake.lock import Pin
 from bake.mirror import Mirror
 from bake.stack import Repo, Stack
+
+AT_ONCE = 8
+"""Repos that are read side by side: each asks git some dozen times."""
 
 RELEASE = "release"
 """The process of a Procfile that runs once a commit, before its services start."""
@@ -44,21 +48,25 @@ def read_sources(
     stack: Stack, pins: Mapping[str, Pin], mirrors: Mapping[str, Mirror], *, where: str = "stack.toml"
 ) -> dict[str, Source]:
     """Every repo of the stack; raises StackError with the mistakes of all of them at once."""
-    sources: dict[str, Source] = {}
-    mistakes: list[Mistake] = []
-    for name, repo in stack.repos.items():
-        try:
-            sources[name] = _read_source(stack, repo, pins[name].commit, mirrors[name])
-        except StackError as error:
-            mistakes += [
-                Mistake(f"repos.{name}: {error.where or 'file'}: {mistake.path}", mistake.expected, mistake.hint)
-                for mistake in error.mistakes
-            ]
-        except BuildError as error:
-            mistakes.append(Mistake(f"repos.{name}", error.what, error.hint))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        read = pool.map(
+            lambda repo: _try_source(stack, repo, pins[repo.name].commit, mirrors[repo.name]), stack.repos.values()
+        )
+        found = dict(zip(stack.repos, read, strict=True))
+    mistakes = [mistake for one in found.values() if not isinstance(one, Source) for mistake in one]
     if mistakes:
         raise StackError(mistakes, where=where)
-    return sources
+    return {name: one for name, one in found.items() if isinstance(one, Source)}
+
+
+def _try_source(stack: Stack, repo: Repo, commit: str, mirror: Mirror) -> Source | list[Mistake]:
+    try:
+        return _read_source(stack, repo, commit, mirror)
+    except StackError as error:
+        place = f"repos.{repo.name}: {error.where or 'file'}"
+        return [Mistake(f"{place}: {mistake.path}", mistake.expected, mistake.hint) for mistake in error.mistakes]
+    except BuildError as error:
+        return [Mistake(f"repos.{repo.name}", error.what, error.hint)]
 
 
 def _read_source(stack: Stack, repo: Repo, commit: str, mirror: Mirror) -> Source:

@@ -16,7 +16,7 @@ from typing import Any
 
 from agent.errors import BuildError
 from agent.seal import seal
-from bake.build_machine import build_machine
+from bake.build_machine import build_machine, wait_for_ssh
 from bake.home import Home, Run
 from bake.host import HostSettings
 from bake.layers import Layer
@@ -67,7 +67,7 @@ def run_stage(workshop: Workshop, stage: Stage, layers: Sequence[Layer]) -> Stag
     payload = pack(stage.payload, work / "payload.tar")
     roots = tuple(layer.root for layer in layers)
     with build_machine(workshop.home, run, roots, workshop.settings, stage=stage.name) as (machine, access):
-        machine.wait_booted(60)
+        wait_for_ssh(machine, access)
         packed = PackerRun(
             template=PACKER / "machine.pkr.hcl",
             variables={

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from agent.errors import HostError
-from bake.build_machine import SSH_MOUNT, SSH_UNIT, make_ssh_access
+from agent.errors import HostError, MachineError
+from bake.build_machine import SSH_MOUNT, SSH_UNIT, SshAccess, make_ssh_access, wait_for_ssh
+from region.machine import Machine, MachineSpec
 
 
 @pytest.mark.subprocess
@@ -49,3 +55,58 @@ def test_a_key_that_can_not_be_made_is_told(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="ssh-keygen") as told:
         make_ssh_access(tmp_path / "ssh", address="127.0.0.1", port=1)
     assert told.value.hint == "bakeboot doctor"
+
+
+class Mute:
+    """A machine as far as waiting for its sshd needs one."""
+
+    spec = MachineSpec("mute", (Path("/"),))
+
+    def __init__(self, folder: Path, *, ended: bool = False) -> None:
+        self.log = folder / "machine.log"
+        self.log.write_text("Kernel panic, as it were\n")
+        self.ended = ended
+
+    def poll(self) -> int | None:
+        return 1 if self.ended else None
+
+
+@contextmanager
+def answering(banner: bytes) -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.sendall(banner)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def access_at(port: int) -> SshAccess:
+    return SshAccess(Path("/nowhere"), Path("/nowhere/key"), "ssh-ed25519 x", port, "bakeboot-abc")
+
+
+@pytest.mark.network
+@pytest.mark.sleep
+def test_the_sshd_of_this_run_is_known_by_its_banner(tmp_path: Path) -> None:
+    with answering(b"SSH-2.0-OpenSSH_9.2p1 bakeboot-abc\r\n") as port:
+        wait_for_ssh(cast("Machine", Mute(tmp_path)), access_at(port), timeout=5)
+
+
+@pytest.mark.network
+@pytest.mark.sleep
+def test_another_program_on_its_port_is_not_taken_for_it(tmp_path: Path) -> None:
+    with answering(b"SSH-2.0-OpenSSH_9.2p1\r\n") as port, pytest.raises(MachineError, match="does not answer"):
+        wait_for_ssh(cast("Machine", Mute(tmp_path)), access_at(port), timeout=0.2)
+
+
+def test_a_machine_that_ended_is_not_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="Kernel panic"):
+        wait_for_ssh(cast("Machine", Mute(tmp_path, ended=True)), access_at(1), timeout=60)
