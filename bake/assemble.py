@@ -72,7 +72,7 @@ def system_layer(assembly: Assembly, base: Layer) -> Layer:
     assembly.voice.step("installing packages (once for the same list)")
     payload: dict[str, str | Path] = {
         "packages": "\n".join(system.packages) + "\n",
-        "packages-if-there": "\n".join(system.if_there) + "\n",
+        "pythons": "".join(f"{version} {','.join(repos)}\n" for version, repos in system.pythons.items()),
         "nodes": "".join(f"{major}\n" for major in system.runtimes),
         "agent.lock": AGENT / "requirements.lock",
         "agent-build.lock": AGENT / "requirements-build.lock",

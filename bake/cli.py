@@ -14,7 +14,7 @@ from agent.errors import HostError
 from bake import images_cli
 from bake.boot import BootOrder, boot
 from bake.git import Git
-from bake.home import Home, locked
+from bake.home import Home
 from bake.images import ImageStore
 from bake.lock import lock_stack
 from bake.mirrors import Mirrors
@@ -179,7 +179,7 @@ def boot_command(
     )
     home = Home.open()
     sweep(home)
-    with locked(home.layers / ".lock", shared=True), voice(quiet=False) as speaker:
+    with voice(quiet=False) as speaker:
         code = boot(home, ImageStore(home).find(image, stack=stack_name), order, speaker)
     raise SystemExit(code)
 

@@ -69,7 +69,7 @@ TOOLS = (
 class Facts:
     """What was found. ``commands``: name to what it says of its version, None where there is no such command.
 
-    ``overlay`` and ``network`` are why a try failed, empty where it went well, None where it could not be tried.
+    ``overlay``, ``network`` and ``users`` (namespaces) are why a try failed, empty where it went well, None where it could not be tried.
     Sizes in bytes.
     """
 
@@ -77,6 +77,7 @@ class Facts:
     commands: Mapping[str, str | None]
     overlay: str | None
     network: str | None
+    users: str | None
     cgroups: Cgroups
     home: str
     room: int
@@ -113,6 +114,7 @@ def diagnose(facts: Facts) -> list[Finding]:
         *(_tool(tool, facts.commands.get(tool.name)) for tool in TOOLS),
         _overlay(facts),
         _tried("network namespaces, bridges", facts.network, "modprobe -a bridge veth"),
+        _tried("user namespaces", facts.users, "run it outside of a chroot; sysctl user.max_user_namespaces=10000"),
         _cgroups(facts.cgroups),
         _room(facts),
         _memory(facts.memory),
@@ -265,6 +267,7 @@ def gather(home: Path | None = None, *, suite: str = "bookworm", ask: Ask = ask)
         commands={tool.name: answer.said if (answer := ask(tool.ask)) else None for tool in TOOLS},
         overlay=try_overlay(standing, ask) if root else None,
         network=_failure(ask(TRY_NETWORK)) if root else None,
+        users=_failure(ask(TRY_USERS)) if root else None,
         cgroups=cgroup_layout(Path("/proc/self/mountinfo").read_text()),
         home=str(home),
         room=shutil.disk_usage(standing).free,
@@ -278,6 +281,10 @@ TRY_NETWORK = (
     *("unshare", "--net", "/bin/sh", "-euc"),
     "ip link add br0 type bridge; ip link add v0 type veth peer name v1; ip link set v0 master br0",
 )
+
+
+TRY_USERS = ("unshare", "--user", "true")
+"""Units of services have ``PrivateUsers=``; in a chroot the kernel gives no user namespace (unshare(2), EPERM)."""
 
 
 TRY_OVERLAY = (

@@ -23,8 +23,6 @@ from bake.local import running_images
 from bake.mirrors import Mirrors
 from bake.output import console, print_json, print_table, voice
 from bake.prune import KEEP, PrunePlan, plan_prune, prune
-from bake.source_values import location
-from bake.stack import Repo
 from bake.sweep import sweep
 from region.sweep import sweep as sweep_machines
 
@@ -156,11 +154,11 @@ def prune_command(keep: int, yes: bool, as_json: bool) -> None:
 
 @contextmanager
 def _alone(home: Home) -> Iterator[None]:
-    """No bake, boot or export is under way for the length of the block, and none starts."""
+    """No bake or export is under way for the length of the block, and no machine starts."""
     with try_locked(home.layers / ".lock") as alone:
         if not alone:
             raise ImageError(
-                "a bake, a machine or an export is under way, and may need what would go",
+                "a bake or an export is under way, and may need what would go",
                 where="images prune",
                 hint="again when it has ended: bakeboot images prune --yes",
             )
@@ -210,10 +208,11 @@ def _subjects(home: Home, manifest: ImageManifest) -> Subjects:
         baked = manifest.repos.get(repo)
         if baked is None:
             return []
-        mirror = mirrors.mirror(Repo(repo, baked.url, location(baked.url, Path.cwd())))
-        if not (mirror.path.exists() and mirror.has(old) and mirror.has(new)):
-            return []
-        return [(logged.commit, logged.subject) for logged in mirror.log(old, new, subdirectory=baked.subdirectory)]
+        for mirror in mirrors.all():  # a relative URL says not where: the commits themselves do
+            if mirror.has(old) and mirror.has(new):
+                log = mirror.log(old, new, subdirectory=baked.subdirectory)
+                return [(logged.commit, logged.subject) for logged in log]
+        return []
 
     return subjects
 

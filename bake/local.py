@@ -19,6 +19,7 @@ from agent.errors import MachineError
 from agent.image import WEB, ImageManifest, Service
 from agent.names import SELF_CONTAINED, TAG_MODE, TAG_SERVICE, TAG_STACK, variable
 from bake.build_machine import SSH_UNIT, SshAccess
+from bake.home import locked
 from bake.images import Image, ImageStore
 from region.errors import RegionError
 from region.faults import Faults
@@ -198,14 +199,24 @@ def local_instance(site: Site, images: ImageStore, image: Image, request: Reques
     It returns as soon as the machine runs: ``wait_ready`` waits for its agent.
     """
     manifest = image.manifest()
+    with locked(images.home.layers / ".lock", shared=True):  # no prune takes its layers before it is known to run
+        machine = site.start(_spec(images, image, manifest, request))
+        (machine.directory / "image").write_text(image.name + "\n")
+    instance = LocalInstance(machine, site, image, manifest, request)
+    try:
+        yield instance
+    finally:
+        instance.stop()
+
+
+def _spec(images: ImageStore, image: Image, manifest: ImageManifest, request: Request) -> MachineSpec:
     label = _label(request)
-    hexes = secrets.token_hex(9)[:17]
     metadata = InstanceMetadata(
-        instance_id=f"i-{hexes}",
+        instance_id=f"i-{secrets.token_hex(9)[:17]}",
         image_id=f"ami-{image.digest.removeprefix('sha256:')[:17]}",
         tags=dict(_tags(manifest, request) if request.tags is None else request.tags),
     )
-    spec = MachineSpec(
+    return MachineSpec(
         name=f"{manifest.stack}-{label}-{secrets.token_hex(2)}"[:40],
         layers=images.roots(image),
         hostname=label,
@@ -217,12 +228,6 @@ def local_instance(site: Site, images: ImageStore, image: Image, request: Reques
         sync=False,  # it is thrown away at its end
         files={f"/run/bakeboot/config.d/{name}": text.encode() for name, text in request.config.items()},
     )
-    instance = LocalInstance(site.start(spec), site, image, manifest, request)
-    try:
-        _remember(instance)
-        yield instance
-    finally:
-        instance.stop()
 
 
 @contextmanager
@@ -256,10 +261,6 @@ def running_images(home_machines: Path) -> set[str]:
         with suppress(FileNotFoundError):  # it has just stopped
             found.add(record.read_text().strip())
     return found
-
-
-def _remember(instance: LocalInstance) -> None:
-    (instance.machine.directory / "image").write_text(instance.image.name + "\n")
 
 
 def _label(request: Request) -> str:

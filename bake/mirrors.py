@@ -50,6 +50,10 @@ class Mirrors:
         """The mirror of a repo, whether it exists yet or not."""
         return Mirror(repo.name, repo.location, self.path_of(repo.location), self._git)
 
+    def all(self) -> list[Mirror]:
+        """Every mirror that there is, whatever stack it serves."""
+        return [Mirror(path.stem, str(path), path, self._git) for path in sorted(self._directory.glob("*.git"))]
+
     def update(self, repos: Iterable[Repo], *, fetched: Callable[[str], None] = lambda name: None) -> dict[str, Mirror]:
         """Fetches them all. `fetched` hears the name of each repo that is done, on any thread."""
         return self._each(repos, lambda repo: self._fetch(repo, None), fetched)

@@ -36,12 +36,12 @@ DATASTORE_VERSIONS = {
 class SystemPlan:
     """The layer between base and repos. ``runtimes`` are versions of Node besides the base's.
 
-    ``if_there`` are packages that are installed where an apt source has them: other Pythons that repos
-    pin. The build of such a repo says which are to be had when its own is not.
+    ``pythons`` are versions of Python besides the base's, from apt, and the repos that pin each. One that
+    no apt source has stops the bake, which says which are to be had.
     """
 
     packages: tuple[str, ...]
-    if_there: tuple[str, ...]
+    pythons: Mapping[str, tuple[str, ...]]
     runtimes: tuple[str, ...]
     key: str
 
@@ -234,13 +234,16 @@ def _system(stack: words.Stack, sources: Mapping[str, Source], identity: Identit
         packages.add("nginx-light")
     if any(NODE in one.parts for one in detected):
         packages |= {"nodejs", "npm"}
-    pythons = sorted({one.python for one in detected if one.python and one.python != BASES[stack.base].python})
-    if_there = [f"python{version}{part}" for version in pythons for part in ("", "-venv", "-dev")]
+    pinned = sorted({one.python for one in detected if one.python and one.python != BASES[stack.base].python})
+    pythons = {
+        version: tuple(name for name, source in sources.items() if source.detected.python == version)
+        for version in pinned
+    }
     runtimes = sorted({one.node for one in detected if one.node})
     inputs = {
         "base": identity.base_digest,
         "packages": sorted(packages),
-        "if_there": if_there,
+        "pythons": pinned,
         "runtimes": runtimes,
         "sources": [
             [source.name, source.uri, source.suite, *source.components] for source in stack.apt_sources.values()
@@ -248,7 +251,7 @@ def _system(stack: words.Stack, sources: Mapping[str, Source], identity: Identit
         "keys": dict(identity.apt_keys),
         "toolkit": dict(identity.system_inputs),
     }
-    return SystemPlan(tuple(sorted(packages)), tuple(if_there), tuple(runtimes), key_of(inputs))
+    return SystemPlan(tuple(sorted(packages)), pythons, tuple(runtimes), key_of(inputs))
 
 
 def plan_repos(sources: Mapping[str, Source], base: BuildBase) -> tuple[RepoPlan, ...]:

@@ -53,7 +53,8 @@ def wiring(site: str, number: int, port: int) -> Wiring:
             "link set eth0 addrgenmode none",  # no IPv6 link-local address, as in a VPC without IPv6
             f"addr add {address}/24 dev eth0",
             "link set eth0 up",
-            f"route add default via {GATEWAY}",
+            f"route add {imds.ADDRESS}/32 dev eth0",
+            "route add unreachable default",  # what leads out of the site fails at once, and is not waited for
         ),
     )
 

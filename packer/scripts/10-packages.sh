@@ -31,9 +31,17 @@ packages=$(cat payload/packages)
 if [ -n "$packages" ]; then
   report packages start
   apt-get -q update
-  for package in $(cat payload/packages-if-there); do
-    case "$(apt-cache policy "$package")" in *Candidate:\ [0-9]*) packages="$packages $package" ;; esac
-  done
+  while read -r version repos; do
+    case "$(apt-cache policy "python$version")" in
+    *Candidate:\ [0-9]*) packages="$packages python$version python$version-venv python$version-dev" ;;
+    *)
+      there=$(apt-cache pkgnames python3. | sed -n 's/^python\(3\.[0-9]*\)$/\1/p' | sort -V | tr '\n' ' ')
+      echo "$repos asks for Python $version, which no apt source has; to be had: $there" >&2
+      echo "  try   another version in its .python-version, or [stack.apt_sources.NAME] with one that has it" >&2
+      exit 1
+      ;;
+    esac
+  done <payload/pythons
   # The list is one of validated package names, one a line.
   # shellcheck disable=SC2086
   apt-get -q -y --no-install-recommends install -- $packages

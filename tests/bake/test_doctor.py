@@ -14,6 +14,7 @@ from bake.doctor import (
     TOOLS,
     TRY_NETWORK,
     TRY_OVERLAY,
+    TRY_USERS,
     Answer,
     Facts,
     Finding,
@@ -45,6 +46,7 @@ READY = Facts(
     commands=SAID,
     overlay="",
     network="",
+    users="",
     cgroups="hybrid",
     home="/var/lib/bakeboot-home",
     room=50 * GIB,
@@ -96,6 +98,10 @@ def test_a_ready_machine_lacks_nothing() -> None:
         (
             replace(READY, network="RTNETLINK answers: Operation not supported"),
             *("missing", "network namespaces, bridges", "not supported", "modprobe -a bridge veth"),
+        ),
+        (
+            replace(READY, users="unshare: unshare failed: Operation not permitted"),
+            *("missing", "user namespaces", "not permitted", "outside of a chroot"),
         ),
         (
             replace(READY, network=None),
@@ -182,6 +188,7 @@ def test_the_layout_of_control_groups_is_read_from_the_mounts(mountinfo: str, la
 def test_the_machine_is_asked_for_every_tool_and_leaves_a_home_unmade(tmp_path: Path) -> None:
     answers: dict[tuple[str, ...], Answer | None] = {tool.ask: Answer(0, "tool 9.9") for tool in TOOLS}
     answers[("packer", "--version")] = None
+    answers[TRY_USERS] = Answer(0, "")
     answers[TRY_NETWORK] = Answer(2, "RTNETLINK answers: Operation not permitted\nsecond line")
 
     def ask(argv: Sequence[str]) -> Answer | None:

@@ -135,13 +135,13 @@ def test_the_system_holds_what_datastores_and_runtimes_take() -> None:
     plan = planned(orders_api={"detected": Detected(("node",), node="20")})
     assert {"postgresql-15", "redis-server", "nodejs", "npm", "build-essential"} <= set(plan.system.packages)
     assert plan.system.runtimes == ("20",)
-    assert plan.system.if_there == ()
+    assert plan.system.pythons == {}
 
 
 def test_another_python_is_asked_for_where_a_source_has_it() -> None:
     plan = planned(storefront={"detected": Detected(("python",), python="3.12")})
-    assert plan.system.if_there == ("python3.12", "python3.12-venv", "python3.12-dev")
-    assert set(plan.system.if_there).isdisjoint(plan.system.packages)
+    assert {version: bool(repos) for version, repos in plan.system.pythons.items()} == {"3.12": True}
+    assert not any("3.12" in package for package in plan.system.packages)
     assert plan.system.key != planned().system.key
 
 

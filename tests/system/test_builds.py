@@ -18,7 +18,8 @@ from agent.build_plan import package_settings
 from agent.detect import detect
 from agent.runtimes import read_base
 from bake.home import Home
-from bake.host import MOUNT, HostSettings, host_settings
+from bake.host import HostSettings, host_settings
+from bake.host_apt import MOUNT
 from bake.layers import LayerStore, key_of
 from region.machine import Bind, Machine, MachineSpec, start_machine
 
