@@ -69,7 +69,8 @@ TOOLS = (
 class Facts:
     """What was found. ``commands``: name to what it says of its version, None where there is no such command.
 
-    ``overlay``, ``network`` and ``users`` (namespaces) are why a try failed, empty where it went well, None where it could not be tried.
+    ``overlay``, ``network`` and ``users`` (namespaces) are why a try failed, empty where it went well, None
+    where it could not be tried.
     Sizes in bytes.
     """
 
