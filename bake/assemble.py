@@ -63,6 +63,12 @@ def apt_key_hashes(stack: Stack) -> dict[str, str]:
     return hashes
 
 
+def agent_hash() -> str:
+    """The hash of the agent's own files, as they go on an image."""
+    files = sorted(path for path in AGENT.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return key_of({str(path.relative_to(AGENT)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
+
+
 def system_layer(assembly: Assembly, base: Layer) -> Layer:
     """The layer with apt packages, runtimes and the agent's environment; made when its inputs are new."""
     system = assembly.plan.system
@@ -103,14 +109,17 @@ def image_layers(assembly: Assembly, repos: Sequence[RepoPlan], lower: list[Laye
     whole = [repo for repo in repos if deps.keys() >= set(repo.deps.values())]
     ready = {repo.name: layer for repo in whole if (layer := assembly.find(repo.key)) is not None}
     missing = [repo for repo in repos if repo.name not in ready]
+    agent_key = key_of({"agent": agent_hash(), "on": lower[-1].id})
+    agent = assembly.find(agent_key)
     assembly.voice.step("building " + (", ".join(repo.name for repo in missing) or "no repo: none changed"))
     earlier = [] if assembly.scratch else _earlier_checkouts(assembly, missing)
     result = run_stage(
         assembly.workshop,
-        Stage("image", IMAGE_SCRIPTS, _image_payload(assembly, repos, missing)),
-        [*lower, *deps.values(), *earlier, *ready.values()],
+        Stage("image", IMAGE_SCRIPTS, _image_payload(assembly, repos, missing, with_agent=agent is None), tidy=False),
+        [*lower, *([agent] if agent else []), *deps.values(), *earlier, *ready.values()],
     )
-    layers = [*lower, *_split(assembly, result.upper, repos, deps, ready)]
+    agent = agent or _part(assembly, result.upper, Path("opt/bakeboot/lib"), agent_key, "agent")
+    layers = [*lower, agent, *_split(assembly, result.upper, repos, deps, ready)]
     key = key_of({"image": assembly.plan.manifest.name})
     rest = assembly.images.layers.adopt(result.upper, key=key, kind="top", made=assembly.made)
     return [*layers, rest], result.told
@@ -132,7 +141,9 @@ def _earlier_checkouts(assembly: Assembly, missing: Sequence[RepoPlan]) -> list[
     ]
 
 
-def _image_payload(assembly: Assembly, repos: Sequence[RepoPlan], missing: Sequence[RepoPlan]) -> dict[str, str | Path]:
+def _image_payload(
+    assembly: Assembly, repos: Sequence[RepoPlan], missing: Sequence[RepoPlan], *, with_agent: bool
+) -> dict[str, str | Path]:
     sources = assembly.workshop.run.folder / "sources"
     sources.mkdir()
     files = image_files(assembly.plan, Renderer())
@@ -142,14 +153,14 @@ def _image_payload(assembly: Assembly, repos: Sequence[RepoPlan], missing: Seque
         "switch": False,
     }
     payload: dict[str, str | Path] = {
-        "lib/agent": AGENT,
         "image.json": assembly.plan.manifest.render(),
         "build.json": as_json(plan),
-        "users": "".join(f"{user} {home}\n" for user, home in assembly.plan.users),
         "current": "".join(f"{repo.name} {repo.source.commit}\n" for repo in repos),
         "executables": "".join(f"{file.path}\n" for file in files if file.executable),
         **{f"files{file.path}": file.text for file in files},
     }
+    if with_agent:
+        payload["lib/agent"] = AGENT
     for repo in missing:
         tar = sources / f"{repo.name}.tar"
         export(assembly.mirrors[repo.name], repo.source.commit, repo.source.repo.subdirectory, tar)
@@ -167,16 +178,18 @@ def _split(
     """Take each repo's part out of what the machine added: dependencies and code become layers of their own."""
     layers = []
     for repo in repos:
+        place = Path("srv/bakeboot") / repo.name
         for folder, key in repo.deps.items():
-            layers.append(deps.get(key) or _part(assembly, upper, repo.name, folder, key, "deps"))
-        layers.append(ready.get(repo.name) or _part(assembly, upper, repo.name, repo.source.commit, repo.key, "repo"))
+            layers.append(deps.get(key) or _part(assembly, upper, place / folder, key, "deps", repo.name))
+        code = ready.get(repo.name)
+        layers.append(code or _part(assembly, upper, place / repo.source.commit, repo.key, "repo", repo.name))
     return layers
 
 
-def _part(assembly: Assembly, upper: Path, name: str, folder: str, key: str, kind: str) -> Layer:
-    root, place = upper.parent / f"part-{name}-{folder}", Path("srv/bakeboot") / name
-    (root / place).mkdir(parents=True)
-    (upper / place / folder).rename(root / place / folder)
+def _part(assembly: Assembly, upper: Path, place: Path, key: str, kind: str, name: str = "") -> Layer:
+    root = upper.parent / f"part-{key}"
+    (root / place).parent.mkdir(parents=True)
+    (upper / place).rename(root / place)
     return assembly.images.layers.adopt(root, key=key, kind=kind, name=name, made=assembly.made)
 
 

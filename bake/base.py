@@ -19,7 +19,7 @@ from bake.home import Home
 from bake.host_apt import apt_options, apt_source_files
 from bake.layers import Layer, LayerStore, key_of
 
-RECIPE = 2
+RECIPE = 3
 """Raised when what is made below changes, so that bases of an older recipe are not taken for it."""
 
 PACKAGES = (
@@ -137,4 +137,5 @@ def _finish(root: Path) -> None:
         (units / mask).unlink(missing_ok=True)
         (units / mask).symlink_to("/dev/null")
     (root / "etc/fstab").write_text("")
+    (root / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")
     seal(root)

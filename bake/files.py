@@ -28,12 +28,19 @@ def image_files(plan: BakePlan, render: Renderer) -> tuple[RenderedFile, ...]:
         render("run-process", "/opt/bakeboot/bin/run-process", {}, executable=True),
         render("postgresql-init", "/opt/bakeboot/bin/postgresql-init", {}, executable=True),
         RenderedFile("/usr/lib/tmpfiles.d/bakeboot.conf", TMPFILES),
+        RenderedFile("/usr/lib/sysusers.d/bakeboot.conf", _users(plan)),
     ]
     for datastore in plan.stack.datastores.values():
         files.append(_datastore_unit(plan, datastore, render))
     for service in plan.stack.services.values():
         files += _service_files(plan, service, render)
     return tuple(files)
+
+
+def _users(plan: BakePlan) -> str:
+    """sysusers.d(5): a system user, with a group of its own, for each service; it can't log in."""
+    lines = [f'u {user} - "bakeboot" {home} /usr/sbin/nologin' for user, home in plan.users]
+    return "# One system user a service, and one that builds repos.\n" + "\n".join(lines) + "\n"
 
 
 def _datastore_unit(plan: BakePlan, datastore: Datastore, render: Renderer) -> RenderedFile:

@@ -34,6 +34,8 @@ class Stage:
     name: str
     scripts: tuple[str, ...]
     payload: Mapping[str, str | Path]
+    tidy: bool = True
+    """Whether the machine is powered off in order. One that only ran the scripts may just be ended."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,10 @@ def run_stage(workshop: Workshop, stage: Stage, layers: Sequence[Layer]) -> Stag
             stage=stage.name,
         )
         run_packer(packed, workshop.hear)
-        machine.stop()
+        if stage.tidy:
+            machine.stop()
+        else:
+            machine.kill()
         upper = work / "upper"
         machine.take_upper(upper)
     seal(upper)

@@ -70,6 +70,8 @@ class Forward:
                 netns.enter(namespace)  # this thread's alone, and it ends with the connection
                 with socket.create_connection((host, port), timeout=5) as far, self._watched(near, far):
                     far.settimeout(None)
+                    for connection in (near, far):  # what is small and answered is not to wait for an acknowledgement
+                        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     _pump(near, far)
         finally:
             with self._lock:

@@ -170,8 +170,10 @@ def test_two_sites_have_the_same_addresses_and_do_not_see_each_other(place: Plac
 
 
 def test_machines_of_a_site_reach_each_other_and_a_forwarder_reaches_them_from_here(place: Place, site: Site) -> None:
-    server = "[Service]\nExecStart=/usr/bin/python3 -m http.server 8000 --directory /etc\n"
-    one = site.start(place.spec(units={"w.service": server}, wants=("w.service",)))
+    server = "[Service]\nExecStart=/usr/bin/python3 -m http.server 8000 --directory /run/who\n"
+    one = site.start(
+        place.spec(units={"w.service": server}, wants=("w.service",), files={"/run/who/hostname": b"one\n"})
+    )
     two = site.start(place.spec("two"))
     for machine in (one, two):
         machine.wait_booted(30)
