@@ -43,6 +43,7 @@ def test_every_service_and_datastore_has_its_unit_and_nothing_else_is_there() ->
         "/usr/local/bin/agent",
         "/opt/bakeboot/bin/run-process",
         "/opt/bakeboot/bin/postgresql-init",
+        "/usr/lib/sysusers.d/bakeboot.conf",
         "/usr/lib/tmpfiles.d/bakeboot.conf",
     }
 
@@ -80,3 +81,10 @@ def test_node_may_write_and_execute_memory_and_python_may_not() -> None:
     assert "MemoryDenyWriteExecute=yes" in files[f"{UNITS}/bakeboot-svc-storefront.service"]
     assert "MemoryDenyWriteExecute=yes" not in files[f"{UNITS}/bakeboot-svc-orders-api.service"]
     assert "MemoryDenyWriteExecute=yes" not in files[f"{UNITS}/bakeboot-svc-jobs.service"]
+
+
+def test_each_service_has_a_system_user_that_nobody_logs_in_as() -> None:
+    lines = rendered()["/usr/lib/sysusers.d/bakeboot.conf"].splitlines()[1:]
+    assert lines[0] == 'u bb-build - "bakeboot" /nonexistent /usr/sbin/nologin'
+    assert 'u bb-jobs - "bakeboot" /var/lib/bakeboot/data/jobs /usr/sbin/nologin' in lines
+    assert len(lines) == 5
