@@ -28,6 +28,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BAKEBOOT = (sys.executable, "-m", "bakeboot")
 PYTHON = "/usr/bin/python3"
 
+ASK = "import os, sys, urllib.request as web; print(web.urlopen(os.environ[sys.argv[1]], timeout=10).read().decode())"
+"""A Python program that prints what the address in an environment variable answers: this host may have no curl."""
+
 
 class Bakery:
     """Runs `bakeboot` with one home, and looks at what came out."""

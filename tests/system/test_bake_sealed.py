@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from bake.home import Home
 from bake.images import Image
 from bake.view import merged
 from tests.bake.repositories import Repository
-from tests.system.bakery import Bakery, remove_home, sibling, wheel
+from tests.system.bakery import ASK, Bakery, remove_home, sibling, wheel
 from tests.system.conftest import left_behind, names_in_use
 from tests.system.planted_host import PlantedHost, certificates, keys_of_a_bake, package_lock, planted_host
 
@@ -184,7 +185,7 @@ def test_nothing_of_the_build_machine_or_of_a_person_is_left(root: Path) -> None
 
 
 def test_a_pinned_node_comes_from_npm_and_runs_the_service(baked: Baked) -> None:
-    ask = ("sh", "-c", 'curl --silent --fail "$WEB_URL"')
+    ask = (sys.executable, "-c", ASK, "WEB_URL")
     done = baked.bakery.run("boot", baked.image.name, "--mode", "production", "--service", "web", "--", *ask)
     assert "node 20." in done.stdout
     assert "a leaf of npm" in done.stdout

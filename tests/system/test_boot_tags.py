@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
 from agent.errors import AssignmentError, MachineError
 from bake.images import Image
-from tests.system.bakery import Bakery
+from tests.system.bakery import ASK, Bakery
 
 STACK = "bakeboot:stack"
 MODE = "bakeboot:mode"
@@ -97,7 +98,7 @@ def test_latest_is_the_newest_verified_image_and_the_commands_exit_code_is_the_r
     bakery: Bakery, tiny_image: Image
 ) -> None:
     newest = bakery.store.find("latest")
-    ask = 'test -n "$HELLO_URL" && curl --silent --fail "$HELLO_URL/" && exit 9'
+    ask = (sys.executable, "-c", f"{ASK}; sys.exit(9)", "HELLO_URL")
     assert tiny_image.state == newest.state == "verified"
-    done = bakery.run("boot", "latest", "--mode", "review", "--stack-name", "tiny", "--", "sh", "-c", ask, code=9)
+    done = bakery.run("boot", "latest", "--mode", "review", "--stack-name", "tiny", "--", *ask, code=9)
     assert '"leaf": ' in done.stdout
