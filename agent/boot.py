@@ -24,10 +24,6 @@ from agent.state import Lock, Places, Status
 from agent.systemd import Systemd
 from agent.tags import read_tags
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
-
 Environments = dict[str, dict[str, str]]
 
 

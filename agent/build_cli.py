@@ -5,7 +5,7 @@ The plan is JSON; unknown keys are ignored:
     {"version": 1,
      "destination": "/srv/bakeboot",         where <repo>/<commit>/ is made
      "runtimes": "/opt/bakeboot/runtimes",   where Nodes from npm are put
-     "user": "bb-build",                     whom the builds run as; null: as the caller
+     "user": "bakeboot-build",                     whom the builds run as; null: as the caller
      "time_limit": 1800,                     seconds for one repo
      "switch": true,                         put each checkout into use when all are built
      "durable": false,                       flush to disk before a checkout counts
@@ -203,7 +203,7 @@ def read_plan(text: str, base: Base) -> BuildPlan:
         _read_request(plan, _Fields(repo, f"build plan: repos[{number}]"), settings, base)
         for number, repo in enumerate(repos)
     )
-    user = plan.document.get("user", "bb-build")
+    user = plan.document.get("user", "bakeboot-build")
     return BuildPlan(
         requests=requests,
         user=user if isinstance(user, str) and os.geteuid() == 0 else None,

@@ -67,7 +67,9 @@ def redis_users(datastore: Datastore, image: ImageManifest, secrets: Passwords) 
     lines = ["user default off"]
     for service in users(datastore, image):
         digest = hashlib.sha256(secrets[datastore.name][service.name].encode()).hexdigest()
-        lines.append(f"user {service.user} on #{digest} ~* &* +@all -@admin +client +config|get")
+        # All of its own work; not what empties or swaps the databases of other repos, or ends their connections.
+        may = "+@all -@admin -flushall -swapdb +client -client|kill -client|pause +config|get"
+        lines.append(f"user {service.user} on #{digest} ~* &* {may}")
     return "\n".join(lines) + "\n"
 
 

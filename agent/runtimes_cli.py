@@ -19,7 +19,7 @@ from agent.errors import BuildError
 from agent.runtimes import RUNTIMES, install_node
 from agent.steps import Account, Runner, last_lines, scratch_directory
 
-BUILD_USER = "bb-build"
+BUILD_USER = "bakeboot-build"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ from agent.errors import BuildError, HostError
 from agent.seal import seal
 from bake.contained import contained
 from bake.home import Home
-from bake.host_apt import apt_options, apt_source_files
+from bake.host_apt import apt_options, apt_secrets, apt_source_files
 from bake.layers import Layer, LayerStore, key_of
 
 RECIPE = 3
@@ -68,11 +68,12 @@ def base_key(name: str) -> str:
 
 
 def make_base(
-    home: Home, name: str, *, made: str, scratch: bool, work: Path, log: Path, say: Callable[[str], None]
+    home: Home, name: str, *, made: str, scratch: bool, work: Path, log: Path, say: Callable[[str], None], private: Path
 ) -> Layer:
     """The base layer of ``name``, made when there is none yet (about a minute) or when ``scratch`` says so.
 
-    ``work`` is a folder of this run on the home's file system. Raises HostError without mmdebstrap,
+    ``work`` is a folder of this run on the home's file system, ``private`` one on tmpfs for the host's apt
+    settings, which may hold passwords: they are in no argument list and in no log. Raises HostError without mmdebstrap,
     BuildError when it fails.
     """
     store = LayerStore(home)
@@ -84,21 +85,23 @@ def make_base(
         raise HostError("mmdebstrap is not installed", where="base", hint="apt-get install mmdebstrap")
     say(f"making the base {name} (once)")
     root = work / "base"
-    _mmdebstrap(BASES[name].suite, root, log)
+    _mmdebstrap(BASES[name].suite, root, log, private)
     _finish(root)
     return store.adopt(root, key=key, kind="base", name=name, made=made)
 
 
-def _mmdebstrap(suite: str, root: Path, log: Path) -> None:
-    sources = root.with_name("base-sources")
+def _mmdebstrap(suite: str, root: Path, log: Path, private: Path) -> None:
+    sources = private / "base-sources"
     sources.mkdir()
+    options = private / "base-apt.conf"
+    options.write_text("\n".join((*apt_options(), *_netrc(private), "")))
     files = []
     for name, content in apt_source_files(suite):
         (sources / name).write_text(content)
         files.append(str(sources / name))
     command = [
         *("mmdebstrap", "--variant=minbase", "--mode=root", f"--include={','.join(PACKAGES)}"),
-        *(f"--aptopt={option}" for option in apt_options()),
+        f"--aptopt={options}",
         "--dpkgopt=path-exclude=/usr/share/doc/*",
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         "--dpkgopt=path-exclude=/usr/share/man/*",
@@ -118,6 +121,16 @@ def _mmdebstrap(suite: str, root: Path, log: Path) -> None:
             where=f"base {suite}",
             hint=f"look at {log}, mend, and run the bake again",
         )
+
+
+def _netrc(private: Path) -> list[str]:
+    """The line of apt.conf for the host's passwords for its sources, which are put below ``private``."""
+    folder = private / "auth.conf.d"
+    for name, content in apt_secrets().items():
+        if name.startswith("apt/auth.conf.d/"):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            (folder / Path(name).name).write_bytes(content)
+    return [f'Dir::Etc::netrcparts "{folder}";'] if folder.is_dir() else []
 
 
 def _finish(root: Path) -> None:

@@ -64,7 +64,7 @@ def boot(home: Home, image: Image, order: BootOrder, voice: Voice) -> int:
             review.wait_ready(patience(manifest))
             borrowed = stack.enter_context(lent(review, str(order.service)))
             config = {name: borrowed.get(name, "") + config.get(name, "") for name in {*borrowed, *config}}
-        voice.step(f"starting {image.name} as {order.mode} {order.service or ''}".rstrip())
+        voice.step(f"starting {image.name} {_as_what(order)}")
         instance = stack.enter_context(local_instance(site, images, image, _request(order, config)))
         try:
             seconds = instance.wait_ready(patience(manifest), hear=_tell_phase(voice))
@@ -90,6 +90,14 @@ def enter(machine: Machine, command: Sequence[str] = ("/bin/bash", "-l")) -> int
     environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
     environment["TERM"] = os.environ.get("TERM", "dumb")
     return subprocess.run(inside, env=environment, check=False).returncode
+
+
+def _as_what(order: BootOrder) -> str:
+    if order.no_tags:
+        return "without tags"
+    if order.tags is not None:
+        return "with tags " + " ".join(f"{key}={value!a}" for key, value in order.tags.items())
+    return f"as {order.mode} {order.service or ''}".rstrip()
 
 
 def _check(order: BootOrder, manifest: ImageManifest) -> None:

@@ -139,10 +139,16 @@ class _WithCommand(click.Command):
     help="Configuration, as SSM would give it; without =VALUE that of your environment, for secrets.",
 )
 @click.option(
-    "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Its tags, in place of those of mode and service."
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="All its tags, bakeboot:stack and bakeboot:mode too.",
 )
 @click.option("--no-tags", is_flag=True, help="Metadata without any tag, to see what it does.")
-@click.option("--tags-late", type=float, default=0.0, metavar="SECONDS", help="Tags appear only then.")
+@click.option(
+    "--tags-late", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Tags appear only then."
+)
 @click.option("--shell", is_flag=True, help="Open a root shell inside, ready or not.")
 @click.pass_obj
 def boot_command(

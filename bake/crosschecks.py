@@ -15,6 +15,7 @@ from bake.stack import DATASTORE_VARIABLE, Service, Stack
 def check_stack(stack: Stack) -> list[Mistake]:
     return [
         *_contents(stack),
+        *_names(stack),
         *_ports(stack),
         *_repos(stack),
         *(mistake for service in stack.services.values() for mistake in _service(stack, service)),
@@ -24,6 +25,14 @@ def check_stack(stack: Stack) -> list[Mistake]:
 def _contents(stack: Stack) -> Iterator[Mistake]:
     if not stack.services:
         yield Mistake("services", "expected at least one service, got none", "[services.web]")
+
+
+def _names(stack: Stack) -> Iterator[Mistake]:
+    """A service and a datastore keep their data under their names, in the same folder."""
+    for name in stack.datastores:
+        if name in stack.services:
+            what = "a service has this name too, and both keep their data under it"
+            yield Mistake(f"datastores.{name}", what, f"[datastores.{name[:21].rstrip('-')}-db]")
 
 
 def _ports(stack: Stack) -> Iterator[Mistake]:

@@ -27,6 +27,9 @@ def export(store: ImageStore, image: Image, run: Run, output: Path, form: Format
 
     Owners, modes and extended attributes are kept; identities were sealed away when it was baked.
     """
+    if output.is_dir() or not output.parent.is_dir():
+        what = "it is a directory" if output.is_dir() else "its folder does not exist"
+        raise ExportError(what, where=str(output), hint="bakeboot export IMAGE --output /a/folder/FILE")
     partial = output.with_name(f".{output.name}.{secrets.token_hex(4)}")
     try:
         with merged(store.roots(image), run.folder / "export") as root:

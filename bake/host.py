@@ -81,11 +81,15 @@ class HostSettings:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(secret)
         (folder / "apt" / "sources.list.d").mkdir(parents=True, exist_ok=True)
+        (folder / "apt").chmod(0o700)  # apt runs as root; the build of a repo has no business with its passwords
+        (folder / "environment").chmod(0o600)
         return Bind(folder, MOUNT)
 
     def traces(self) -> dict[str, str]:
         """Strings that no image may hold, and what each is: credentials, and where the settings were mounted."""
-        secret = credentials((*self.files.values(), *self.environment.values()))
+        given = [content.decode(errors="replace") for name, content in self.secrets.items() if "auth.conf.d" in name]
+        own = [content for name, content in self.files.items() if name != "ca.crt"]
+        secret = credentials((*own, *given, *self.environment.values()))
         found = dict.fromkeys(secret, "a credential of this host's package settings")
         return found | {f"{MOUNT}/": "a setting of the build", f"{INDEXES}/": "a package index of the build"}
 

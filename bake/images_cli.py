@@ -230,4 +230,4 @@ def _record(image: Image) -> dict[str, object]:
 
 
 def _first_line(text: str) -> str:
-    return text.splitlines()[0][:80] if text else ""
+    return " ".join(text.split())[:80]

@@ -23,7 +23,7 @@ from bake.base import BASES
 from bake.layers import key_of
 from bake.sources import RELEASE, Source
 
-BUILD_USER = "bb-build"
+BUILD_USER = "bakeboot-build"
 TOOLKIT_PACKAGES = ("build-essential", "libsystemd-dev", "pkg-config", "python3-dev")
 """What the agent's environment is built with; compilers stay, as an admin rebuilds on the machine."""
 

@@ -65,7 +65,16 @@ def bake(home: Home, order: BakeOrder, voice: Voice, now: Callable[[], datetime.
         sources = read_sources(stack, lock.repos, mirrors, where=str(order.stack_file))
 
         voice.step("preparing the base")
-        base = make_base(home, stack.base, made=made, scratch=order.scratch, work=run.folder, log=log, say=voice.say)
+        base = make_base(
+            home,
+            stack.base,
+            made=made,
+            scratch=order.scratch,
+            work=run.folder,
+            log=log,
+            say=voice.say,
+            private=run.runtime,
+        )
         plan = plan_bake(stack, sources, _identity(images, image, stack, base), where=str(order.stack_file))
         for message in plan.messages:
             voice.say(message)

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-_USER_INFO = re.compile(r"://([^/@\s:]*):([^/@\s]+)@")
+_USER_INFO = re.compile(r"://(?:[^/@\s:]*:)?([^/@\s:]+)@")
+_APT_PASSWORD = re.compile(r"\bpassword\s+(\S+)")  # apt_auth.conf(5)
 _NPM_SECRET = re.compile(r"(?m)^\s*\S*(?:_authToken|_auth|_password)\s*=\s*\"?([^\s\"]+)")
 SHORTEST = 6
 """Characters that a credential has at least; a shorter string would be found by chance."""
@@ -25,7 +26,8 @@ def credentials(texts: Iterable[str]) -> tuple[str, ...]:
     found = set()
     for text in texts:
         for match in _USER_INFO.finditer(text):
-            found |= {match[2], unquote(match[2])}
+            found |= {match[1], unquote(match[1])}
+        found |= {match[1] for match in _APT_PASSWORD.finditer(text)}
         found |= {match[1] for match in _NPM_SECRET.finditer(text) if not match[1].startswith("${")}
     return tuple(sorted(word for word in found if len(word) >= SHORTEST))
 

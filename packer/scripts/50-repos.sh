@@ -5,7 +5,7 @@ export LC_ALL=C.UTF-8
 # Downloads are kept on the baking host, where there is a place for them.
 if [ -d cache ]; then
   export PIP_CACHE_DIR=/run/bakeboot-build/cache/pip NPM_CONFIG_CACHE=/run/bakeboot-build/cache/npm
-  chown bb-build cache/pip cache/npm
+  chown bakeboot-build cache/pip cache/npm
 fi
 /usr/local/bin/agent build --plan payload/build.json
 while read -r repo commit; do ln -sfn -- "$commit" "/srv/bakeboot/$repo/current"; done <payload/current

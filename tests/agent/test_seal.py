@@ -14,7 +14,7 @@ root:x:0:0:root:/root:/bin/bash
 daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
 postgres:x:100:100::/var/lib/postgresql:/bin/bash
 odd:x:101:101::/home/../etc:/bin/sh
-bb-build:x:102:102::/nonexistent:/bin/sh
+bakeboot-build:x:102:102::/nonexistent:/bin/sh
 """
 
 

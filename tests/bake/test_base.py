@@ -23,14 +23,25 @@ def test_a_base_that_is_there_is_taken(tmp_path: Path) -> None:
     root = a_tree(tmp_path / "root", {"etc/os-release": "x"})
     layer = LayerStore(home).adopt(root, key=base_key(name), kind="base", name=name, made="then")
     said: list[str] = []
-    found = make_base(home, name, made="now", scratch=False, work=tmp_path, log=tmp_path / "log", say=said.append)
+    found = make_base(
+        home, name, made="now", scratch=False, work=tmp_path, private=tmp_path, log=tmp_path / "log", say=said.append
+    )
     assert (found, said) == (layer, [])
 
 
 def test_without_mmdebstrap_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(HostError, match="not installed") as told:
-        make_base(a_home(tmp_path), NAMES[0], made="", scratch=False, work=tmp_path, log=tmp_path / "log", say=print)
+        make_base(
+            a_home(tmp_path),
+            NAMES[0],
+            made="",
+            scratch=False,
+            work=tmp_path,
+            private=tmp_path,
+            log=tmp_path / "log",
+            say=print,
+        )
     assert told.value.hint == "apt-get install mmdebstrap"
 
 

@@ -61,3 +61,9 @@ def test_a_service_may_call_one_that_calls_it() -> None:
         '[services.{}]\nrepo = "web"\nhealth.path = "/"\ncalls = ["{}"]\n'.format(*pair) for pair in ("ab", "ba")
     )
     assert parse(f"{LEAST}\n{one}{two}").services["a"].calls == ("b",)
+
+
+def test_a_service_and_a_datastore_of_one_name_would_share_their_data() -> None:
+    told = mistake(f'{LEAST}\n[datastores.web]\nkind = "redis"\n')
+    assert told[0] == "datastores.web"
+    assert "both keep their data under it" in told[1]

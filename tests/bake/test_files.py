@@ -85,6 +85,6 @@ def test_node_may_write_and_execute_memory_and_python_may_not() -> None:
 
 def test_each_service_has_a_system_user_that_nobody_logs_in_as() -> None:
     lines = rendered()["/usr/lib/sysusers.d/bakeboot.conf"].splitlines()[1:]
-    assert lines[0] == 'u bb-build - "bakeboot" /nonexistent /usr/sbin/nologin'
+    assert lines[0] == 'u bakeboot-build - "bakeboot" /nonexistent /usr/sbin/nologin'
     assert 'u bb-jobs - "bakeboot" /var/lib/bakeboot/data/jobs /usr/sbin/nologin' in lines
     assert len(lines) == 5

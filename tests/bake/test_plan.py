@@ -146,7 +146,13 @@ def test_another_python_is_asked_for_where_a_source_has_it() -> None:
 
 
 def test_every_service_has_a_user_and_so_have_builds() -> None:
-    assert [user for user, _ in planned().users] == ["bb-build", "bb-storefront", "bb-orders-api", "bb-jobs", "bb-www"]
+    assert [user for user, _ in planned().users] == [
+        "bakeboot-build",
+        "bb-storefront",
+        "bb-orders-api",
+        "bb-jobs",
+        "bb-www",
+    ]
 
 
 def test_messages_name_their_repo() -> None:

@@ -18,7 +18,8 @@ from bake.traces import credentials, find_traces
         ('_auth = "YWxhZGRpbjpvcGVu"', ("YWxhZGRpbjpvcGVu",)),
         ("//mirror.invalid/:_authToken=${NPM_TOKEN}", ()),
         ("https://mirror.invalid/simple", ()),
-        ("https://user@mirror.invalid/simple", ()),
+        ("https://ghp_token12345@mirror.invalid/simple", ("ghp_token12345",)),
+        ("machine mirror.invalid login ci password s3cret/word", ("s3cret/word",)),
         ("https://user:abc@mirror.invalid/", ()),
     ],
 )

@@ -48,7 +48,8 @@ def base_root(home: Home) -> Path:
     with home.run("test-base") as run:
         made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         log = home.root / "base.log"
-        return make_base(home, "debian:bookworm", made=made, scratch=False, work=run.folder, log=log, say=print).root
+        folders = {"work": run.folder, "private": run.runtime}
+        return make_base(home, "debian:bookworm", made=made, scratch=False, log=log, say=print, **folders).root
 
 
 @pytest.fixture(scope="session")

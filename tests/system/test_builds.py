@@ -58,7 +58,7 @@ def layers(home: Home, base_root: Path, settings: HostSettings) -> tuple[Path, .
                 machine.run(["mkdir", "-p", "/run/bakeboot-build/apt/cache/archives/partial"])
                 for argv in (("update",), ("install", "-y", "--no-install-recommends", *PACKAGES)):
                     machine.run(["apt-get", "-q", *argv], env=dict(settings.environment), timeout=600)
-                machine.run(["useradd", "--system", "--user-group", "--home-dir", "/nonexistent", "bb-build"])
+                machine.run(["useradd", "--system", "--user-group", "--home-dir", "/nonexistent", "bakeboot-build"])
                 machine.stop()
                 machine.take_upper(run.folder / "upper")
             finally:
@@ -266,7 +266,7 @@ def test_static_and_command_repos_are_built_as_they_say(builder: Builder) -> Non
     )
     assert builder.record("static")["static"] == "public"
     assert builder.shell("cat /srv/bakeboot/static/current/public/index.html") == "hello"
-    assert builder.shell("cat /srv/bakeboot/command/current/who") == "bb-build"
+    assert builder.shell("cat /srv/bakeboot/command/current/who") == "bakeboot-build"
     assert builder.shell("cat /srv/bakeboot/command/current/home").startswith("/var/tmp/bakeboot-build-")
 
 
@@ -295,7 +295,8 @@ def test_a_build_that_is_killed_half_way_is_made_whole_by_the_next(builder: Buil
         "until [ -e /srv/bakeboot/killed/deps-*/venv/bin/python ] || ! kill -0 $pid; do sleep 0.05; done; "
         "kill -9 $pid; wait $pid || true; "
         # What it had started is ended by hand here, as a power cut would.
-        "for dir in /proc/[0-9]*; do if [ $(stat -c %U $dir) = bb-build ]; then kill -9 ${dir#/proc/} || true; fi; done"
+        "for dir in /proc/[0-9]*; do "
+        "if [ $(stat -c %U $dir) = bakeboot-build ]; then kill -9 ${dir#/proc/} || true; fi; done"
     )
     builder.machine.run(["sh", "-c", script, "sh", *command], timeout=120)
     left = builder.shell("ls -A /srv/bakeboot/killed")
