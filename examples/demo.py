@@ -57,7 +57,7 @@ def main() -> int:
         ),
     ]
     for title, command in steps:
-        shown = shlex.join(command).replace(f"{ROOT}/", "").replace(".venv/bin/", "")
+        shown = shlex.join(command).replace(f"{ROOT}/", "")
         print(f"\n## {title}\n$ {shown}", flush=True)
         code = subprocess.run(command, cwd=ROOT, env=dict(os.environ), check=False).returncode
         if code:
