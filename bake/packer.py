@@ -43,11 +43,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class PackerRun:
-    """One run of Packer: the template's file or folder, its variables, where logs and manifest go."""
+    """One run of Packer: the template's file or folder, its variables, where logs and manifest go.
+
+    ``temporary`` is where its parts meet, by sockets named ``packer-plugin`` and a number of ten digits:
+    its path has at most 80 characters, since a socket's has 107 (unix(7), sun_path).
+    """
 
     template: Path
     variables: Mapping[str, Any]
     work: Path
+    temporary: Path
     log: Path
     manifest: Path
     stage: str
@@ -72,7 +77,7 @@ def run_packer(
     variables = run.work / "variables.pkrvars.json"
     variables.write_text(json.dumps(dict(run.variables), indent=1))
     command = [packer, "build", "-machine-readable", f"-var-file={variables}", str(run.template)]
-    code, last = _follow(contain(command), shlex.join(command), _environment(run.work, path), run.log, hear)
+    code, last = _follow(contain(command), shlex.join(command), _environment(run, path), run.log, hear)
     entry = _manifest_entry(run.manifest)
     if code or entry is None:
         raise BuildError(
@@ -146,14 +151,14 @@ def read_progress(line: str) -> Progress | None:
         return None
 
 
-def _environment(work: Path, path: str) -> dict[str, str]:
+def _environment(run: PackerRun, path: str) -> dict[str, str]:
     """Packer's surroundings: its own folders are the run's, and it calls nobody."""
     return {
         "PATH": path,
-        "HOME": str(work),
-        "TMPDIR": str(work),
-        "PACKER_CACHE_DIR": str(work / "packer_cache"),
-        "PACKER_CONFIG_DIR": str(work),
+        "HOME": str(run.work),
+        "TMPDIR": str(run.temporary),
+        "PACKER_CACHE_DIR": str(run.work / "packer_cache"),
+        "PACKER_CONFIG_DIR": str(run.work),
         "CHECKPOINT_DISABLE": "1",
         "PACKER_NO_COLOR": "1",
     }

@@ -66,6 +66,8 @@ def run_stage(workshop: Workshop, stage: Stage, layers: Sequence[Layer]) -> Stag
     run = workshop.run
     work = run.folder / stage.name
     work.mkdir()
+    temporary = run.runtime / stage.name / "packer"  # a short path, however long the home's is
+    temporary.mkdir(parents=True, mode=0o700)
     payload = pack(stage.payload, work / "payload.tar")
     roots = tuple(layer.root for layer in layers)
     with build_machine(workshop.home, run, roots, workshop.settings, stage=stage.name) as (machine, access):
@@ -85,6 +87,7 @@ def run_stage(workshop: Workshop, stage: Stage, layers: Sequence[Layer]) -> Stag
                 "stage": stage.name,
             },
             work=work,
+            temporary=temporary,
             log=workshop.log,
             manifest=work / "manifest.json",
             stage=stage.name,

@@ -69,11 +69,11 @@ def packer(folder: Path, body: str) -> str:
 
 
 def a_run(folder: Path) -> PackerRun:
-    work = folder / "work"
+    work, temporary = folder / "work", folder / "temporary"
     work.mkdir()
-    return PackerRun(
-        folder / "machine.pkr.hcl", {"stage": "image"}, work, folder / "bake.log", work / "manifest.json", "image"
-    )
+    temporary.mkdir()
+    log, manifest = folder / "bake.log", work / "manifest.json"
+    return PackerRun(folder / "machine.pkr.hcl", {"stage": "image"}, work, temporary, log, manifest, "image")
 
 
 def manifest(uuid: str = "u1", last: str = "u1") -> str:
@@ -160,6 +160,7 @@ def test_nothing_of_the_callers_environment_gets_in(tmp_path: Path, monkeypatch:
     assert "secret-value" not in (run.work / "env").read_text()
     ours = {"PATH", "HOME", "TMPDIR", "PACKER_CACHE_DIR", "PACKER_CONFIG_DIR", "CHECKPOINT_DISABLE", "PACKER_NO_COLOR"}
     assert names - {"PWD", "SHLVL", "_", "OLDPWD"} == ours
+    assert f"TMPDIR={run.temporary}\n" in (run.work / "env").read_text()
 
 
 @pytest.mark.subprocess

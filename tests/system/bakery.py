@@ -97,8 +97,11 @@ class Bakery:
 
 
 def sibling(home: Home, name: str, layers: Iterable[Layer] = ()) -> Home:
-    """A new home beside `home` without any image, that shows these layers of it, so that they are not made again."""
-    root = home.root.with_name(f"{home.root.name}-{re.sub('[^a-z]+', '-', name)}")
+    """A new home beside `home` without any image, that shows these layers of it, so that they are not made again.
+
+    Its path is longer than that of a socket may be, as those of some users are.
+    """
+    root = home.root.with_name(f"{home.root.name}-{re.sub('[^a-z]+', '-', name)}{'-and-a-long-path' * 7}")
     shutil.rmtree(root, ignore_errors=True)
     other = Home.open(root)
     (other.layers / "keys").mkdir()
