@@ -1,4 +1,4 @@
-"""``agent build --plan FILE``: build many repos side by side.
+"""``agent build --plan FILE``: build many repos side by side, and describe what is there then.
 
 The plan is JSON; unknown keys are ignored:
 
@@ -67,12 +67,22 @@ class BuildPlan:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``agent build --plan FILE [--jobs N] [--repo NAME…] [--logs DIR]``; exit code 12 when a repo failed."""
+    """``agent build --plan FILE [--jobs N] [--repo NAME…] [--logs DIR] [--describe PLANNED OUTPUT]``
+
+    Exit code 12 when a repo failed; nothing is described then.
+    """
     parser = argparse.ArgumentParser(prog="agent build", description="Build repos into checkouts, side by side.")
     parser.add_argument("--plan", type=Path, required=True, help="the build plan, a JSON file")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="builds at once (default: one a CPU)")
     parser.add_argument("--repo", action="append", default=[], help="build this one only; can be given again")
     parser.add_argument("--logs", type=Path, default=Path(LOGS), help="where each repo's output goes")
+    parser.add_argument(
+        "--describe",
+        nargs=2,
+        type=Path,
+        metavar=("PLANNED", "OUTPUT"),
+        help="then complete the planned image.json with what is installed, and write it",
+    )
     options = parser.parse_args(arguments)
     plan = read_plan(options.plan.read_text(encoding="utf-8"), read_base())
     chosen = tuple(request for request in plan.requests if not options.repo or request.repo in options.repo)
@@ -81,6 +91,10 @@ def main(arguments: Sequence[str]) -> int:
         failures = build_all(replace(plan, requests=chosen), options.logs, options.jobs, stop)
     for repo, error in failures:
         _tell_failure(repo, error, options.logs, options.plan)
+    if options.describe and not failures:
+        from agent.packages import describe
+
+        describe(options.describe[0], Path("/"), options.describe[1])
     return BuildError.exit_code if failures else 0
 
 

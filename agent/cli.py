@@ -5,7 +5,7 @@ agent explain                why it is as it is, and what to do next
 agent release retry REPO     let the next boot run a failed release command again, and start that boot
 agent boot                   what bakeboot-boot.service runs
 agent build …, agent seal …  for the bake and for imaging a machine
-agent describe …, agent runtime …  for the bake alone
+agent runtime …              for the bake alone
 """
 
 from __future__ import annotations
@@ -43,10 +43,6 @@ def main(arguments: list[str]) -> int:
             from agent.seal import main as seal
 
             return seal(arguments[1:])
-        if arguments[:1] == ["describe"]:
-            from agent.packages import main as describe
-
-            return describe(arguments[1:])
         if arguments[:1] == ["runtime"]:
             from agent.runtimes_cli import main as runtime
 

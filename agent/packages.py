@@ -42,16 +42,3 @@ def describe(manifest: Path, root: Path, output: Path) -> ImageManifest:
     complete = ImageManifest(**{**fields, "packages": packages})
     output.write_text(complete.render(), encoding="utf-8")
     return complete
-
-
-def main(arguments: list[str]) -> int:
-    """``agent describe --manifest FILE --output FILE [--root DIR]``"""
-    import argparse
-
-    parser = argparse.ArgumentParser(prog="agent describe", description="Complete an image.json with what is installed")
-    parser.add_argument("--manifest", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--root", type=Path, default=Path("/"))
-    options = parser.parse_args(arguments)
-    describe(options.manifest, options.root, options.output)
-    return 0

@@ -21,7 +21,7 @@ from bake.stage import AGENT, PACKER, Stage, Workshop, as_json, run_stage
 from bake.voice import Voice
 
 SYSTEM_SCRIPTS = ("00-payload.sh", "10-packages.sh", "20-toolkit.sh", "30-runtimes.sh", "90-seal.sh")
-IMAGE_SCRIPTS = ("00-payload.sh", "40-install.sh", "50-repos.sh", "80-describe.sh")
+IMAGE_SCRIPTS = ("00-payload.sh", "40-install.sh", "50-repos.sh")
 """It is sealed from outside, when the machine is off (bake/stage.py)."""
 
 

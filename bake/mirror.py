@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import posixpath
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,16 +46,28 @@ class Entry:
 
 
 class Mirror:
-    """A mirror, for reading. Raises SourceError, with the repo's name as `where`."""
+    """A mirror, for reading. Raises SourceError, with the repo's name as `where`.
+
+    What git said of a commit is remembered: it can't change.
+    """
 
     def __init__(self, name: str, location: str, path: Path, git: Git) -> None:
         self.name = name
         self.location = location
         self.path = path
         self.git = git
+        self._there: set[str] = set()
+        self._trees: dict[tuple[str, str], str] = {}
+        self._entries: dict[tuple[str, str], list[Entry]] = {}
+        self._abouts: dict[str, tuple[str, str]] = {}
 
     def has(self, commit: str) -> bool:
-        return self._parse(f"{commit}^{{commit}}") == commit if is_commit(commit) else False
+        if commit in self._there:
+            return True
+        if not is_commit(commit) or self._parse(f"{commit}^{{commit}}") != commit:
+            return False
+        self._there.add(commit)
+        return True
 
     def resolve(self, ref: str) -> str:
         """The commit of a branch, a tag, refs/heads/…, refs/tags/…, HEAD, or a whole commit."""
@@ -94,16 +107,21 @@ class Mirror:
 
     def subject(self, commit: str) -> str:
         """The first line of its message, without control characters, 200 characters at most."""
-        return _line(self._show(commit, "%s"))
+        return _line(self._about(commit)[1])
 
     def time(self, commit: str) -> int:
         """When it was committed, in seconds since 1970."""
-        return max(0, int(self._show(commit, "%ct")))
+        return max(0, int(self._about(commit)[0]))
 
     def tree(self, commit: str, subdirectory: str = "") -> str:
         """The hash of its tree, or of one directory in it."""
+        if (commit, subdirectory) not in self._trees:
+            self._trees[commit, subdirectory] = self._tree(commit, subdirectory)
+        return self._trees[commit, subdirectory]
+
+    def _tree(self, commit: str, subdirectory: str) -> str:
         found = self._parse(f"{self._known(commit)}:{subdirectory}")
-        if found is not None and self._read("cat-file", "-t", found).strip() == b"tree":
+        if found is not None and (not subdirectory or self._read("cat-file", "-t", found).strip() == b"tree"):
             return found
         directories = {path.rpartition("/")[0] for path in self.listing(commit)}
         near = difflib.get_close_matches(subdirectory, sorted(directories - {""}), n=1)
@@ -127,11 +145,13 @@ class Mirror:
         lines = (_line(record).partition(" ") for record in listed.decode(errors="replace").split("\0") if record)
         return [Logged(commit, subject) for commit, _, subject in lines]
 
-    def entries(self, commit: str, subdirectory: str = "") -> list[Entry]:
+    def entries(self, commit: str, subdirectory: str = "") -> Sequence[Entry]:
         """All files of its tree, by path, submodules included."""
-        tree = self.tree(commit, subdirectory)
-        listed = self._read("ls-tree", "-r", "-z", "--long", "--full-tree", "--end-of-options", tree)
-        return [self._entry(record) for record in listed.split(b"\0") if record]
+        if (commit, subdirectory) not in self._entries:
+            tree = self.tree(commit, subdirectory)
+            listed = self._read("ls-tree", "-r", "-z", "--long", "--full-tree", "--end-of-options", tree)
+            self._entries[commit, subdirectory] = [self._entry(record) for record in listed.split(b"\0") if record]
+        return self._entries[commit, subdirectory]
 
     def listing(self, commit: str, subdirectory: str = "") -> dict[str, str]:
         """Path to git's mode, for all files."""
@@ -162,20 +182,28 @@ class Mirror:
     def _entry_at(self, commit: str, path: str) -> Entry | None:
         if not path or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
             return None
-        listed = self._read("ls-tree", "-z", "--long", "--full-tree", "--end-of-options", commit, path)
-        entry = self._entry(listed.rstrip(b"\0")) if listed else None
+        for (listed, subdirectory), entries in self._entries.items():
+            inside = path.removeprefix(f"{subdirectory}/") if subdirectory else path
+            if listed == commit and (not subdirectory or inside != path):
+                return next((entry for entry in entries if entry.path == inside), None)
+        told = self._read("ls-tree", "-z", "--long", "--full-tree", "--end-of-options", commit, path)
+        entry = self._entry(told.rstrip(b"\0")) if told else None
         return entry if entry is not None and entry.path == path else None
 
-    def _show(self, commit: str, form: str) -> str:
-        arguments = (
-            "log",
-            "--no-walk",
-            "--no-show-signature",
-            f"--format={form}",
-            "--end-of-options",
-            self._known(commit),
-        )
-        return self._read(*arguments).decode(errors="replace").strip("\n")
+    def _about(self, commit: str) -> tuple[str, str]:
+        """When it was committed and the first line of its message, as git tells them."""
+        if commit not in self._abouts:
+            form = (
+                "log",
+                "--no-walk",
+                "--no-show-signature",
+                "--format=%ct %s",
+                "--end-of-options",
+                self._known(commit),
+            )
+            time, _, subject = self._read(*form).decode(errors="replace").strip("\n").partition(" ")
+            self._abouts[commit] = (time, subject)
+        return self._abouts[commit]
 
     def _known(self, commit: str) -> str:
         if not self.has(commit):

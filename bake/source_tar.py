@@ -11,7 +11,7 @@ import io
 import re
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,7 @@ def export(mirror: Mirror, commit: str, subdirectory: str, tar_path: Path) -> Ex
     return Exported(commit, mirror.tree(commit, subdirectory), len(entries), sum(entry.size for entry in entries))
 
 
-def _refuse_harm(mirror: Mirror, entries: list[Entry]) -> None:
+def _refuse_harm(mirror: Mirror, entries: Sequence[Entry]) -> None:
     files = {entry.path for entry in entries}
     if len(files) != len(entries):
         raise SourceError("its tree names a file twice", where=mirror.name, hint=f"git -C {mirror.path} fsck")
@@ -78,7 +78,7 @@ def _refuse_harm(mirror: Mirror, entries: list[Entry]) -> None:
             raise SourceError(what, where=mirror.name, hint=f"git -C {mirror.path} fsck")
 
 
-def _write(mirror: Mirror, entries: list[Entry], time: int, file: IO[bytes]) -> None:
+def _write(mirror: Mirror, entries: Sequence[Entry], time: int, file: IO[bytes]) -> None:
     pointers: list[str] = []
     directories: set[str] = set()
     with (
@@ -108,7 +108,7 @@ def _write(mirror: Mirror, entries: list[Entry], time: int, file: IO[bytes]) -> 
 
 
 @contextmanager
-def _object_names(entries: list[Entry]) -> Iterator[IO[bytes]]:
+def _object_names(entries: Sequence[Entry]) -> Iterator[IO[bytes]]:
     """A file with one object's name a line: git reads it while we read git, and neither waits for the other."""
     with tempfile.TemporaryFile() as file:
         file.writelines(f"{entry.object}\n".encode() for entry in entries)
@@ -163,7 +163,7 @@ def _new_directories(path: str, known: set[str]) -> Iterator[str]:
             yield directory
 
 
-def _uses_lfs(mirror: Mirror, entries: list[Entry]) -> bool:
+def _uses_lfs(mirror: Mirror, entries: Sequence[Entry]) -> bool:
     """Whether some .gitattributes says so: else what looks like a pointer is just a file about them."""
     found = [entry for entry in entries if entry.path.rpartition("/")[2] == ".gitattributes"]
     return any(_LFS_FILTER.search(mirror.git.read(mirror.path, "cat-file", "blob", entry.object)) for entry in found)

@@ -19,14 +19,21 @@ SHIPPED = ("agent", "bake", "region", "templates", "packer")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy: setuptools leaves a `build/` where it works, and takes over what an earlier one left there."""
+    """Built from a copy: setuptools leaves a `build/` where it works, and takes over what an earlier one left there.
+
+    The home of the system tests lies in `build/` too, with links in circles: whoever follows them comes to no end.
+    """
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for path in files():
         target = source / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
+    circles = source / "build" / "test-home"
+    circles.mkdir(parents=True)
+    for name in ("one", "another"):
+        (circles / name).symlink_to(".")
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
-    subprocess.run([*pip, "--wheel-dir", str(out), str(source)], check=True)
+    subprocess.run([*pip, "--wheel-dir", str(out), str(source)], check=True, timeout=300)
     (built,) = out.glob("bakeboot-*.whl")
     return built
 

@@ -10,4 +10,4 @@ fi
 cp -r --no-preserve=ownership payload/files/. /
 while read -r path; do chmod 0755 "$path"; done <payload/executables
 systemd-sysusers bakeboot.conf
-systemctl enable --quiet bakeboot-boot.service
+systemctl enable --quiet --no-reload bakeboot-boot.service # none of it runs before the image boots

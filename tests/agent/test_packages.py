@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.image import ImageManifest
-from agent.packages import apt_packages, installed_packages, main
+from agent.packages import apt_packages, describe, installed_packages
 
 GOLDEN = Path(__file__).parent / "golden" / "image-v1.json"
 
@@ -79,17 +79,9 @@ def test_describe_completes_the_manifest_and_changes_nothing_else(tmp_path: Path
     planned = ImageManifest.read(str(GOLDEN))
     for name, repo in planned.repos.items():
         checkout(root, name, repo.commit, {"python": {"x": name}})
-    arguments = ["--manifest", str(GOLDEN), "--output", str(tmp_path / "image.json"), "--root", str(root)]
-    assert main(arguments) == 0
+    describe(GOLDEN, root, tmp_path / "image.json")
     complete = ImageManifest.read(str(tmp_path / "image.json"))
     assert set(complete.packages.apt) == {"adduser", "nginx-light"}
     assert set(complete.packages.python) == set(planned.repos)
     without = [json.loads(image.render()) | {"packages": None} for image in (planned, complete)]
     assert without[0] == without[1]
-
-
-def test_a_command_line_that_can_not_be_read_is_code_2(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main([])
-    assert ended.value.code == 2
-    assert "--manifest" in capsys.readouterr().err
