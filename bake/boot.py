@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from agent.errors import MachineError
 from agent.image import WEB, ImageManifest
-from agent.names import ENVIRONMENTS, MODES, variable
+from agent.names import ENVIRONMENTS, variable
 from bake.home import Home
 from bake.images import Image, ImageStore
 from bake.local import LocalInstance, Request, config_files, lent, local_instance
@@ -107,8 +107,6 @@ def _check(order: BootOrder, manifest: ImageManifest) -> None:
         raise MachineError("say which service borrows from it", where="--with-review", hint=f"--service one of {known}")
     if order.tags is not None or order.no_tags:
         return
-    if order.mode not in MODES:
-        raise MachineError(f"no mode {order.mode!r}", where="--mode", hint=f"one of {', '.join(MODES)}")
     if order.mode in ENVIRONMENTS and order.service not in manifest.services:
         known = ", ".join(manifest.services)
         what = f"no service {order.service!r}" if order.service else f"{order.mode} runs one service"

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import click
 
+from agent.names import MODES
 from agent.errors import HostError
 from bake import images_cli
 from bake.boot import BootOrder, boot
@@ -52,16 +53,17 @@ def register(program: click.Group) -> None:
 
 @click.command("bake")
 @STACK_FILE
-@click.option("--update", multiple=True, metavar="REPO", help="Lock this repo's ref anew first (or: all).")
+@click.option("--update", multiple=True, metavar="REPO", help="Lock this repo's ref anew first; can be given again.")
+@click.option("--update-all", is_flag=True, help="Lock every repo's ref anew first.")
 @click.option("--scratch", is_flag=True, help="Make base, packages and every repo anew.")
 @JSON
-def bake_command(stack_file: Path, update: tuple[str, ...], scratch: bool, as_json: bool) -> None:
+def bake_command(stack_file: Path, update: tuple[str, ...], update_all: bool, scratch: bool, as_json: bool) -> None:
     """Bake one image of the whole stack, and verify it.
 
     Only repos that changed since an earlier bake are built. An image counts once it was booted, in
     review and as every service of production, and answered; one that did not is kept as failed.
     """
-    order = BakeOrder(stack_file, ("*",) if "all" in update else update, scratch)
+    order = BakeOrder(stack_file, ("*",) if update_all else update, scratch)
     with voice(quiet=as_json) as speaker:
         image = bake(Home.open(), order, speaker, lambda: datetime.datetime.now(datetime.UTC))
     if as_json:
@@ -127,7 +129,7 @@ class _WithCommand(click.Command):
 
 @click.command("boot", cls=_WithCommand)
 @click.argument("image", default="latest")
-@click.option("--mode", default="review", show_default=True, help="What it becomes; or production, staging, test ...")
+@click.option("--mode", type=click.Choice(MODES), default="review", show_default=True, help="What it becomes.")
 @click.option("--service", default=None, help="The service that a staging or production machine runs.")
 @click.option("--stack-name", default=None, help="Of this stack: where a home holds images of several.")
 @click.option("--with-review", is_flag=True, help="Start a review machine beside it and use its datastores.")

@@ -17,7 +17,6 @@ from tests.bake.planning import manifest
 @pytest.mark.parametrize(
     ("order", "where", "what"),
     [
-        (BootOrder("reviw"), "--mode", "no mode 'reviw'"),
         (BootOrder("production"), "--service", "production runs one service"),
         (BootOrder("staging", "nosuch"), "--service", "no service 'nosuch'"),
         (BootOrder("review", with_review=True), "--with-review", "say which service"),

@@ -112,6 +112,12 @@ def test_an_unknown_image_is_an_image_error(store: ImageStore, arguments: tuple[
     assert [entry for entry in store.home.runs.iterdir() if entry.is_dir()] == []
 
 
+def test_a_mode_that_there_is_not_can_not_be_read(store: ImageStore) -> None:
+    done = run("boot", "--mode", "reviw")
+    assert done.exit_code == 2
+    assert "'reviw' is not one of" in done.output
+
+
 @pytest.mark.parametrize("command", ["boot", "images show"])
 def test_an_image_whose_layer_is_gone_is_told(store: ImageStore, tmp_path: Path, command: str) -> None:
     image = verified(store, tmp_path)

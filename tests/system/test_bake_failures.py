@@ -21,7 +21,7 @@ def stack(tiny: TinyStack, tiny_image: Image, tmp_path: Path) -> TinyStack:
 
 def failed_bake(bakery: Bakery, stack: TinyStack) -> tuple[Image, str]:
     """A bake of the stack whose image fails; the image, and what was said."""
-    done = bakery.run("bake", "--update", "all", cwd=stack.folder, code=VerifyError.exit_code)
+    done = bakery.run("bake", "--update-all", cwd=stack.folder, code=VerifyError.exit_code)
     image = bakery.store.all()[-1]
     assert image.state == "failed"
     assert image.name in done.stderr
@@ -87,7 +87,7 @@ def test_a_repo_that_does_not_build_ends_the_bake_with_its_last_lines_and_no_ima
     stack.ticker.commit({"build.sh": "echo before the end\necho the anvil is missing >&2\nexit 9\n"})
     images = {image.name for image in bakery.store.all()}
     logs = set(bakery.home.logs.glob("*.log"))
-    done = bakery.run("bake", "--update", "all", cwd=stack.folder, code=BuildError.exit_code)
+    done = bakery.run("bake", "--update-all", cwd=stack.folder, code=BuildError.exit_code)
     assert "the anvil is missing" in done.stderr
     assert "ticker" in done.stderr
     assert "exit code 9" in done.stderr
@@ -105,7 +105,7 @@ def test_a_repo_that_does_not_build_ends_the_bake_with_its_last_lines_and_no_ima
 def test_a_python_that_is_not_to_be_had_stops_the_bake_and_says_which_are(bakery: Bakery, stack: TinyStack) -> None:
     stack.hello.commit({".python-version": "3.12\n"})
     images = {image.name for image in bakery.store.all()}
-    done = bakery.run("bake", "--update", "all", cwd=stack.folder, code=None)
+    done = bakery.run("bake", "--update-all", cwd=stack.folder, code=None)
     assert done.returncode in (StackError.exit_code, BuildError.exit_code)
     assert "hello" in done.stderr
     assert "3.12" in done.stderr

@@ -59,7 +59,7 @@ def test_a_dependency_that_moved_is_installed_anew_and_told_by_the_diff(
     bakery: Bakery, stack: TinyStack, tiny_image: Image
 ) -> None:
     stack.hello.commit({"requirements.txt": "--no-index\nleaf==2.0\n"}, "Upgrade leaf")
-    image, said = bakery.bake(stack.folder, "--update", "all")
+    image, said = bakery.bake(stack.folder, "--update-all")
     assert built(said) == {"hello"}
     assert "deps hello" not in kinds(bakery, tiny_image, image)
     difference = bakery.json("images", "diff", tiny_image.name, image.name, cwd=stack.folder)

@@ -149,7 +149,7 @@ def test_two_bakes_at_once_both_end_verified(apart: Bakery, tiny: TinyStack, tmp
     stacks[1].hello.commit({"greeting": "another"})
     logs = [(tmp_path / f"{number}.log").open("w+") for number in (1, 2)]
     bakes = [
-        apart.start("bake", "--update", "all", cwd=stack.folder, output=log)
+        apart.start("bake", "--update-all", cwd=stack.folder, output=log)
         for stack, log in zip(stacks, logs, strict=True)
     ]
     codes = [bake.wait(timeout=120) for bake in bakes]
