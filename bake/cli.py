@@ -10,8 +10,8 @@ from types import MappingProxyType
 
 import click
 
-from agent.names import MODES
 from agent.errors import HostError
+from agent.names import MODES
 from bake import images_cli
 from bake.boot import BootOrder, boot
 from bake.git import Git

@@ -70,12 +70,12 @@ def test_the_exit_code_and_the_error_of_bakeboot_boot_are_the_agents(bakery: Bak
 
 
 def test_a_mode_or_service_that_cant_be_is_refused_before_anything_boots(bakery: Bakery, tiny_image: Image) -> None:
-    for arguments, hint in (
-        (["--mode", "reveiw"], "review"),
-        (["--mode", "production"], "hello, ticker"),
-        (["--mode", "production", "--service", "helo"], "hello, ticker"),
+    for arguments, hint, code in (
+        (["--mode", "reveiw"], "review", 2),
+        (["--mode", "production"], "hello, ticker", MachineError.exit_code),
+        (["--mode", "production", "--service", "helo"], "hello, ticker", MachineError.exit_code),
     ):
-        done = bakery.run("boot", tiny_image.name, *arguments, code=MachineError.exit_code)
+        done = bakery.run("boot", tiny_image.name, *arguments, code=code)
         assert hint in done.stderr
         assert "starting" not in done.stdout
 
