@@ -1,4 +1,4 @@
-"""The datastores of a self-contained machine: a user for each service, a database for each repo.
+"""The datastores of a self-contained machine: a user and a database for each service that needs one.
 
 Passwords are made afresh at each boot and live in root's tmpfs alone. PostgreSQL gets them through
 psql's standard input, over a socket that only postgres and root reach; Redis by a file of hashes that
@@ -45,29 +45,35 @@ def urls(image: ImageManifest, secrets: Passwords) -> dict[str, dict[str, str]]:
         scheme = "postgres" if datastore.kind == POSTGRESQL else "redis"
         for service in users(datastore, image):
             login = f"{service.user}:{secrets[datastore.name][service.name]}"
-            where = f"127.0.0.1:{datastore.port}/{database(datastore, service.repo, image)}"
+            where = f"127.0.0.1:{datastore.port}/{database(datastore, service, image)}"
             found[service.name][datastore.name] = f"{scheme}://{login}@{where}"
     return found
 
 
-def database(datastore: Datastore, repo: str, image: ImageManifest) -> str:
-    """Of a repo in a datastore: ``app_<repo>`` for PostgreSQL (no repo's name has an underscore, so it is nobody
-    else's), an index for Redis: the repo's place among all repos by name, from 1; 0 is the shared one.
+def owner(datastore: Datastore, service: Service, image: ImageManifest) -> str:
+    """The service whose database it uses there: its own, or that of ``databases_of`` where that one needs it too."""
+    other = service.databases_of
+    return other if other is not None and datastore.name in image.services[other].needs else service.name
+
+
+def database(datastore: Datastore, service: Service, image: ImageManifest) -> str:
+    """That a service uses: ``app_<owner>`` in PostgreSQL (no service's name has an underscore, so it is nobody
+    else's), an index in Redis: the owner's place among all services by name, from 1; 0 is the shared one.
     """
     if datastore.kind == REDIS:
-        return "0" if datastore.shared else str(1 + sorted(image.repos).index(repo))
-    return SHARED if datastore.shared else f"app_{repo}"
+        return "0" if datastore.shared else str(1 + sorted(image.services).index(owner(datastore, service, image)))
+    return SHARED if datastore.shared else f"app_{owner(datastore, service, image)}"
 
 
 def redis_users(datastore: Datastore, image: ImageManifest, secrets: Passwords) -> str:
     """The ACL file: a user for each service, as powerful as an application needs; nobody else comes in.
 
-    Redis can't bind a user to a database index, so indices keep repos apart only as long as they want to.
+    Redis can't bind a user to a database index, so indices keep services apart only as long as they want to.
     """
     lines = ["user default off"]
     for service in users(datastore, image):
         digest = hashlib.sha256(secrets[datastore.name][service.name].encode()).hexdigest()
-        # All of its own work; not what empties or swaps the databases of other repos, or ends their connections.
+        # All of its own work; not what empties or swaps the databases of others, or ends their connections.
         may = "+@all -@admin -flushall -swapdb +client -client|kill -client|pause +config|get"
         lines.append(f"user {service.user} on #{digest} ~* &* {may}")
     return "\n".join(lines) + "\n"
@@ -76,27 +82,26 @@ def redis_users(datastore: Datastore, image: ImageManifest, secrets: Passwords) 
 def postgresql_script(datastore: Datastore, image: ImageManifest, secrets: Passwords) -> str:
     """What psql is given at each boot: databases and owners that lack, and every user's new password.
 
-    A database belongs to a group; each service of the repo is a member, and acts as the group from its
-    login on, so that what one service creates, the others of its repo can change.
+    A database belongs to a group; each service that uses it is a member, and acts as the group from its
+    login on, so that what one of them creates, the others can change.
     """
     lines = [
         "SET log_statement = 'none';",
         "SET log_min_duration_statement = -1;",
         "SET log_min_error_statement = panic; -- a failed statement would be logged with its password",
     ]
-    owners = dict.fromkeys(database(datastore, service.repo, image) for service in users(datastore, image))
-    for owner in owners:
+    for group in dict.fromkeys(database(datastore, service, image) for service in users(datastore, image)):
         lines += [
-            _unless("pg_roles", "rolname", owner, f'CREATE ROLE "{owner}" NOLOGIN'),
-            _unless("pg_database", "datname", owner, f'CREATE DATABASE "{owner}" OWNER "{owner}"'),
-            f'REVOKE ALL ON DATABASE "{owner}" FROM PUBLIC;',
+            _unless("pg_roles", "rolname", group, f'CREATE ROLE "{group}" NOLOGIN'),
+            _unless("pg_database", "datname", group, f'CREATE DATABASE "{group}" OWNER "{group}"'),
+            f'REVOKE ALL ON DATABASE "{group}" FROM PUBLIC;',
         ]
     for service in users(datastore, image):
-        owner = database(datastore, service.repo, image)
+        group = database(datastore, service, image)
         lines += [
             _unless("pg_roles", "rolname", service.user, f'CREATE ROLE "{service.user}"'),
-            f'GRANT "{owner}" TO "{service.user}";',
-            f'ALTER ROLE "{service.user}" SET role = "{owner}";',
+            f'GRANT "{group}" TO "{service.user}";',
+            f'ALTER ROLE "{service.user}" SET role = "{group}";',
             f"ALTER ROLE \"{service.user}\" LOGIN PASSWORD '{secrets[datastore.name][service.name]}';",
         ]
     return "\n".join(lines) + "\n"

@@ -65,7 +65,10 @@ class Health(Word):
 
 
 class Service(Word):
-    """One long-running process. ``port`` is None where it has none; ``check`` is a shell command, or None."""
+    """One long-running process. ``port`` is None where it has none; ``check`` is a shell command, or None.
+
+    ``databases_of`` names the service whose databases it uses where both need a datastore; None: its own.
+    """
 
     name: str
     repo: str
@@ -81,10 +84,11 @@ class Service(Word):
     required: tuple[str, ...]
     calls: tuple[str, ...]
     needs: tuple[str, ...]
+    databases_of: str | None
 
 
 class Datastore(Word):
-    """A datastore on the image. ``shared``: one database for all repos instead of one for each."""
+    """A datastore on the image. ``shared``: one database for all services instead of one for each."""
 
     name: str
     kind: str
@@ -213,6 +217,7 @@ def _service(node: _Node) -> Service:
         required=node.texts("required"),
         calls=node.texts("calls"),
         needs=node.texts("needs"),
+        databases_of=node.text_or_none("databases_of"),
     )
 
 
@@ -261,6 +266,7 @@ def _check_references(manifest: ImageManifest, where: str) -> None:
         for field, names, known in (
             ("calls", service.calls, manifest.services),
             ("needs", service.needs, manifest.datastores),
+            ("databases_of", (service.databases_of,) if service.databases_of else (), manifest.services),
         ):
             for name in names:
                 if name not in known:

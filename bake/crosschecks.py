@@ -71,7 +71,19 @@ def _service(stack: Stack, service: Service) -> Iterator[Mistake]:
         least = int(health.settle + health.interval) + 1
         what = f"expected more than settle and interval together, got {health.deadline:g}s"
         yield Mistake(f"{path}.health.deadline", what, f'deadline = "{least * 2}s"')
+    yield from _databases(stack, service)
     yield from _variables(stack, service)
+
+
+def _databases(stack: Stack, service: Service) -> Iterator[Mistake]:
+    if service.databases_of is None:
+        return
+    path, further = f"services.{service.name}.databases_of", stack.services[service.databases_of].databases_of
+    if service.databases_of == service.name:
+        yield Mistake(path, "a service uses its own databases anyway", "leave it out")
+    elif further is not None:
+        what = f"{service.databases_of} has none of its own: it uses those of {further}"
+        yield Mistake(path, what, f'databases_of = "{further}"')
 
 
 def _variables(stack: Stack, service: Service) -> Iterator[Mistake]:

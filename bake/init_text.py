@@ -45,6 +45,8 @@ class _Service:
     repo: str
     process: str
     kind: ServiceKind
+    databases_of: str = ""
+    """The first service of the repo, for the others: the processes of a Heroku app share its add-ons."""
 
 
 def stack_text(name: str, found: Sequence[Found]) -> str:
@@ -91,10 +93,13 @@ def _repo(name: str, found: Found) -> str:
 def _services(repo: str, found: Found, taken: set[str]) -> Iterator[_Service]:
     """web, or the only process, takes the repo's name; any other its own behind it."""
     processes = [process for process in found.processes if _is_process(process)] or ["web"] * found.is_static
+    first = ""
     for process in sorted(processes, key=lambda process: process != "web"):
         kind: ServiceKind = "web" if process == "web" else "clock" if process.lower() in _CLOCKS else "worker"
         wanted = repo if process == "web" or len(processes) == 1 else f"{repo}-{process}"
-        yield _Service(_free(wanted, taken), repo, process, kind)
+        name = _free(wanted, taken)
+        yield _Service(name, repo, process, kind, first)
+        first = first or name
 
 
 def _service(service: _Service, found: Found) -> str:
@@ -112,6 +117,8 @@ def _service(service: _Service, found: Found) -> str:
     needs = [quoted(_DATASTORE_NAMES[kind]) for kind in found.datastores]
     if needs:
         lines.append(f"needs = [{', '.join(needs)}]")
+    if needs and service.databases_of:
+        lines.append(f"databases_of = {quoted(service.databases_of)}  # as the processes of a Heroku app share its own")
     refused = {name for name, _ in _refused_variables(found.env)}
     env = [f"{name} = {quoted(value)}" for name, value in found.env.items() if name not in refused]
     if env:

@@ -8,15 +8,17 @@ Source… + what the system layer has ─▶ RepoPlan…   builds, and the keys 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.build_plan import BuildRequest, checkout_key
+from agent.datastores import owner, users
 from agent.detect import NODE, PYTHON
 from agent.errors import Mistake, StackError
-from agent.image import Base, Boot, Datastore, Health, ImageManifest, Packages, Repo, Service
+from agent.image import POSTGRESQL, Base, Boot, Datastore, Health, ImageManifest, Packages, Repo, Service
 from agent.names import datastore_unit, service_unit, service_user, variable
+from agent.releasecmd import runner
 from agent.runtimes import Base as BuildBase
 from bake import stack as words
 from bake.base import BASES
@@ -130,7 +132,8 @@ def plan_bake(
         packages=Packages(apt={}, python={}, node={}),
     )
     users = ((BUILD_USER, "/nonexistent"), *((service_user(n), f"/var/lib/bakeboot/data/{n}") for n in stack.services))
-    messages = tuple(f"{name}: {text}" for name, source in sources.items() for text in source.detected.messages)
+    told = (f"{name}: {text}" for name, source in sources.items() for text in source.detected.messages)
+    messages = (*told, *_unmigrated(manifest))
     return BakePlan(stack, manifest, _system(stack, sources, identity, bool(statics)), statics, users, messages)
 
 
@@ -170,7 +173,25 @@ def _service(stack: words.Stack, service: words.Service, source: Source, mistake
         required=_required(stack, service, source, needs),
         calls=service.calls,
         needs=needs,
+        databases_of=service.databases_of,
     )
+
+
+def _unmigrated(manifest: ImageManifest) -> Iterator[str]:
+    """A release command works on the databases of one service: what is told of others of its repo with their own."""
+    for repo in manifest.repos.values():
+        one = runner(repo, manifest)
+        if repo.release is None or one is None:
+            continue
+        for datastore in manifest.datastores.values():
+            if datastore.kind != POSTGRESQL or datastore.shared:
+                continue
+            for service in users(datastore, manifest):
+                if service.repo == repo.name and owner(datastore, service, manifest) != owner(datastore, one, manifest):
+                    yield (
+                        f"{service.name}: its database in {datastore.name} is its own, and no release command sees it; "
+                        f'{one.name}\'s would be databases_of = "{one.name}"'
+                    )
 
 
 def _required(stack: words.Stack, service: words.Service, source: Source, needs: tuple[str, ...]) -> tuple[str, ...]:

@@ -285,6 +285,7 @@ def _service(name: str, table: Fields, role: _Role, port: int | None, known: _Kn
         cpu=table.take("cpu", values.cpu, None),
         calls=table.items("calls", values.existing("service", known.services), example='"orders-api"'),
         needs=table.items("needs", values.existing("datastore", known.datastores), example='"db"'),
+        databases_of=table.take("databases_of", values.existing("service", known.services), None),
         loosen=table.items("loosen", values.one_of(HARDENING), example='"MemoryDenyWriteExecute"'),
         stop_timeout=table.take("stop_timeout", values.duration(1, 7200, "30s"), Service.stop_timeout),
     )

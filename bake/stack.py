@@ -117,6 +117,8 @@ class Service:
     """How many CPUs' time it may use: 0.5 is half of one; None is no limit."""
     calls: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    databases_of: str | None = None
+    """The service whose databases it uses where both need a datastore; None is its own."""
     loosen: tuple[str, ...] = ()
     """Names of hardening options (see HARDENING) that its unit goes without."""
     stop_timeout: float = 30.0
@@ -130,7 +132,7 @@ class Datastore:
     version: str | None = None
     """None: the version that the base, or an apt source, has."""
     shared: bool = False
-    """One database for all services that need it, in place of one for each repo."""
+    """One database for all services that need it, in place of one for each."""
 
 
 @dataclass(frozen=True)

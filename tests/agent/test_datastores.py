@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from typing import Any, TypeVar
 
 from agent.datastores import database, passwords, postgresql_script, redis_users, urls
-from agent.image import Datastore, ImageManifest
+from agent.image import ImageManifest
+from agent.word import Word
 from tests.agent.test_image import GOLDEN
+
+AnyWord = TypeVar("AnyWord", bound=Word)
 
 IMAGE = ImageManifest.read(str(GOLDEN))
 DB, QUEUE = IMAGE.datastores["db"], IMAGE.datastores["queue"]
@@ -16,8 +20,8 @@ def secrets() -> dict[str, dict[str, str]]:
     return passwords(IMAGE, {}, lambda: f"pw{next(count)}")
 
 
-def shared(datastore: Datastore, value: bool) -> Datastore:
-    return Datastore(**{field: getattr(datastore, field) for field in datastore.__fields__} | {"shared": value})
+def replaced(word: AnyWord, **fields: Any) -> AnyWord:
+    return type(word)(**{field: getattr(word, field) for field in word.__fields__} | fields)
 
 
 def test_each_user_of_each_datastore_has_a_password_of_its_own() -> None:
@@ -42,24 +46,35 @@ def test_the_urls_are_what_heroku_s_are() -> None:
     }
 
 
-def test_services_of_one_repo_share_a_database_and_those_of_another_do_not() -> None:
+def test_each_service_has_a_database_of_its_own_but_one_that_says_whose_it_uses() -> None:
     found = urls(IMAGE, secrets())
     assert found["storefront"]["db"].endswith("/app_storefront")
-    assert found["orders-worker"]["db"].endswith("/app_storefront")
     assert found["orders-api"]["db"].endswith("/app_orders-api")
+    assert IMAGE.services["orders-worker"].databases_of == "storefront"
+    assert found["orders-worker"]["db"].endswith("/app_storefront")
+
+
+def test_one_that_uses_another_s_has_its_own_where_the_other_has_none() -> None:
+    alone = replaced(IMAGE.services["storefront"], needs=("queue",))
+    image = replaced(IMAGE, services=IMAGE.services | {"storefront": alone})
+    assert database(DB, image.services["orders-worker"], image) == "app_orders-worker"
+    assert database(replaced(QUEUE, shared=False), image.services["orders-worker"], image) == "4"
 
 
 def test_a_shared_datastore_has_one_database_for_all() -> None:
-    assert {database(shared(DB, True), repo, IMAGE) for repo in IMAGE.repos} == {"shared"}
-    assert {database(shared(QUEUE, True), repo, IMAGE) for repo in IMAGE.repos} == {"0"}
+    services = IMAGE.services.values()
+    assert {database(replaced(DB, shared=True), service, IMAGE) for service in services} == {"shared"}
+    assert {database(replaced(QUEUE, shared=True), service, IMAGE) for service in services} == {"0"}
 
 
-def test_each_repo_has_an_index_of_redis_by_its_name_s_place() -> None:
-    own = shared(QUEUE, False)
-    assert {repo: database(own, repo, IMAGE) for repo in IMAGE.repos} == {
-        "orders-api": "1",
-        "storefront": "2",
-        "www": "3",
+def test_each_service_has_an_index_of_redis_by_its_name_s_place() -> None:
+    own = replaced(QUEUE, shared=False)
+    assert {name: database(own, service, IMAGE) for name, service in IMAGE.services.items()} == {
+        "nightly": "1",
+        "orders-api": "2",
+        "orders-worker": "4",
+        "storefront": "4",
+        "www": "5",
     }
 
 

@@ -23,6 +23,7 @@ def service(name: str, **health: Any) -> Service:
     return Service(
         name=name, repo="r", process="web", kind="web", unit=service_unit(name), user=service_user(name), port=8000,
         health=Health(**usual | health), check=None, env={}, generated=(), required=(), calls=(), needs=(),
+        databases_of=None,
     )  # fmt: skip
 
 

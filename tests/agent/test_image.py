@@ -119,6 +119,7 @@ def test_a_wrong_value_is_told_by_its_path(path: str, value: object, told: str) 
         ("services.storefront.repo", "gone", "services.storefront.repo: no repo named 'gone'"),
         ("services.storefront.calls", ["gone"], "services.storefront.calls: no 'gone' on this image"),
         ("services.storefront.needs", ["gone"], "services.storefront.needs: no 'gone' on this image"),
+        ("services.storefront.databases_of", "gone", "services.storefront.databases_of: no 'gone' on this image"),
         ("services.storefront.port", None, "services.storefront: expected a port and a health path"),
     ],
 )

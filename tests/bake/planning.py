@@ -40,6 +40,7 @@ health = { path = "/healthz" }
 repo = "storefront"
 process = "worker"
 kind = "worker"
+databases_of = "storefront"
 loosen = ["MemoryDenyWriteExecute"]
 [services.www]
 health = { path = "/" }

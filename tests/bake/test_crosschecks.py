@@ -43,6 +43,17 @@ from tests.bake.stack_texts import LEAST, mistake, parse
             "REDIS_URL is made by the agent: the datastore q",
         ),
         (
+            '[services.b]\nrepo = "web"\nkind = "worker"\ndatabases_of = "b"',
+            "services.b.databases_of",
+            "a service uses its own databases anyway",
+        ),
+        (
+            '[services.b]\nrepo = "web"\nkind = "worker"\ndatabases_of = "web"\n'
+            '[services.c]\nrepo = "web"\nkind = "worker"\ndatabases_of = "b"',
+            "services.c.databases_of",
+            "b has none of its own: it uses those of web",
+        ),
+        (
             '[repos.w]\nurl = "../w"\nstatic = "."\n[services.b]\nrepo = "w"\nkind = "worker"',
             "repos.w.static",
             "nginx serves this repo",

@@ -56,6 +56,11 @@ def test_a_heroku_app_becomes_services_datastores_and_variables(tmp_path: Path) 
         "store-front-worker": ("worker", "worker", ("db", "redis")),
         "store-front-clock": ("clock", "clock", ("db", "redis")),
     }
+    assert {name: each.databases_of for name, each in stack.services.items()} == {
+        "store-front": None,
+        "store-front-worker": "store-front",
+        "store-front-clock": "store-front",
+    }
     assert {dict(each.env)["LOG_LEVEL"] for each in stack.services.values()} == {'in"fo\n'}
     assert {each.kind for each in stack.datastores.values()} == {"postgresql", "redis"}
     text = output.read_text()

@@ -160,6 +160,16 @@ def test_messages_name_their_repo() -> None:
     assert planned(orders_api={"detected": detected}).messages == ("orders-api: Node 18 in place of 18.1",)
 
 
+def test_a_service_whose_database_no_release_command_sees_is_told() -> None:
+    own = STACK.replace('databases_of = "storefront"\n', "")
+    (told,) = planned(own).messages
+    assert told.startswith("jobs: its database in db is its own, and no release command sees it")
+    assert told.endswith('databases_of = "storefront"')
+    assert planned().messages == ()
+    assert planned(own.replace('kind = "postgresql"', 'kind = "postgresql"\nshared = true')).messages == ()
+    assert planned(own, storefront={"processes": {"web": "x", "worker": "y"}}).messages == ()
+
+
 # --- keys -------------------------------------------------------------------------------------------------------------
 
 

@@ -121,6 +121,12 @@ SERVICE_MISTAKES = [
     ("stop_timeout = inf", "stop_timeout", "expected a duration such as", 'stop_timeout = "30s"'),
     ("stop_timeout = -1", "stop_timeout", "expected a duration from 1s to 2h, got -1", 'stop_timeout = "30s"'),
     ('calls = ["web"]', "calls[0]", "a service does not call itself", "leave it out"),
+    (
+        'databases_of = "wbe"',
+        "databases_of",
+        'expected the name of a service ("web"), got "wbe"',
+        'databases_of = "web"',
+    ),
     ('calls = ["wbe"]', "calls[0]", 'expected the name of a service ("web"), got "wbe"', 'calls = ["web"]'),
     ('calls = "web"', "calls", 'expected a list, got "web"', 'calls = ["orders-api"]'),
     ('needs = ["db"]', "needs[0]", 'expected the name of a datastore (there is none), got "db"', "[datastores.db]"),

@@ -76,7 +76,7 @@ def manifest(stack: Stack) -> ImageManifest:
     def service(name: str, repo: str, process: str, **rest: Any) -> Service:
         usual: dict[str, Any] = {
             "kind": "web", "port": None, "health": health(None), "check": None, "env": {}, "generated": (),
-            "required": (), "calls": (), "needs": (),
+            "required": (), "calls": (), "needs": (), "databases_of": None,
         }  # fmt: skip
         named = {"name": name, "repo": repo, "process": process, "unit": service_unit(name), "user": service_user(name)}
         return Service(**usual | named | rest)
@@ -94,7 +94,7 @@ def manifest(stack: Stack) -> ImageManifest:
         service("web", "shop", "web", port=8000, health=health(stack.health_path), env=dict(stack.env),
                 required=stack.required, generated=stack.generated, calls=("www",), needs=("db", "queue")),
         service("worker", "shop", "worker", kind="worker", check=stack.worker_check, generated=stack.generated,
-                needs=("db", "queue")),
+                needs=("db", "queue"), databases_of="web"),
         service("www", "www", "web", port=8002, health=health("/")),
     )  # fmt: skip
     return ImageManifest(

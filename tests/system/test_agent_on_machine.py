@@ -49,13 +49,13 @@ def test_it_asks_the_metadata_service_at_most_ten_times(review: Booted) -> None:
 def test_datastores_let_in_their_users_alone(review: Booted) -> None:
     web = review.environment()
     assert (
-        review.shell(f"psql -qAt '{web['DATABASE_URL']}' -c 'select current_user, session_user'") == "app_shop|bb-web"
+        review.shell(f"psql -qAt '{web['DATABASE_URL']}' -c 'select current_user, session_user'") == "app_web|bb-web"
     )
     assert review.shell(f"redis-cli -u '{web['REDIS_URL']}' --no-auth-warning set a b") == "OK"
     for refused in (
         "psql 'postgres://postgres@127.0.0.1/postgres' -w -c 'select 1'",
-        "psql 'postgres://bb-web:wrong@127.0.0.1/app_shop' -c 'select 1'",
-        f"psql '{web['DATABASE_URL'].replace('app_shop', 'postgres')}' -c 'create table t (n int)'",
+        "psql 'postgres://bb-web:wrong@127.0.0.1/app_web' -c 'select 1'",
+        f"psql '{web['DATABASE_URL'].replace('app_web', 'postgres')}' -c 'create table t (n int)'",
         'test "$(redis-cli get a)" = b',
         f"redis-cli -u '{web['REDIS_URL']}' --no-auth-warning config set maxmemory 1 | grep -x OK",
         "setpriv --reuid bb-www --regid bb-www --clear-groups psql -h /run/bakeboot-data-db -U postgres -c 'select 1'",

@@ -117,7 +117,9 @@ def test_every_web_service_of_the_shop_is_hardened(review: LocalInstance, servic
     assert level <= 2.0, said
 
 
-def test_each_service_of_a_repo_has_a_login_of_its_own_and_other_repos_another_database(review: LocalInstance) -> None:
+def test_each_service_has_a_login_and_a_database_of_its_own_but_one_that_says_whose_it_uses(
+    review: LocalInstance,
+) -> None:
     names = ("storefront", "nightly", "orders-api")
     urls = {name: review.environment(name)["DATABASE_URL"] for name in names}
     users = {name: url.split("//")[1].split(":")[0] for name, url in urls.items()}
