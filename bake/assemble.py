@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.errors import Mistake, StackError
+from agent.errors import ImageError, Mistake, StackError
 from agent.runtimes import Base, read_base
 from bake.files import image_files
 from bake.images import ImageStore
@@ -126,11 +127,17 @@ def image_layers(assembly: Assembly, repos: Sequence[RepoPlan], lower: list[Laye
 
 
 def _earlier_checkouts(assembly: Assembly, missing: Sequence[RepoPlan]) -> list[Layer]:
-    """Layers with an earlier commit of the repos to build: a build takes unchanged dependencies from there."""
+    """Layers with an earlier commit of the repos to build: a build takes unchanged dependencies from there.
+
+    One that is gone only makes its repo's build slower.
+    """
     newest = assembly.images.newest_verified(assembly.plan.stack.name)
     if newest is None:
         return []
-    layers = [assembly.images.layers.get(identifier) for identifier in newest.layers]
+    layers = []
+    for identifier in newest.layers:
+        with suppress(ImageError):
+            layers.append(assembly.images.layers.get(identifier))
     commits = {repo.name: repo.source.commit for repo in missing}
     return [
         layer

@@ -63,7 +63,7 @@ def bake_command(stack_file: Path, update: tuple[str, ...], update_all: bool, sc
     Only repos that changed since an earlier bake are built. An image counts once it was booted, in
     review and as every service of production, and answered; one that did not is kept as failed.
     """
-    order = BakeOrder(stack_file, ("*",) if update_all else update, scratch)
+    order = BakeOrder(stack_file, update, update_all, scratch)
     with voice(quiet=as_json) as speaker:
         image = bake(Home.open(), order, speaker, lambda: datetime.datetime.now(datetime.UTC))
     if as_json:
@@ -86,9 +86,6 @@ def lock_command(stack_file: Path, update: bool, repos: tuple[str, ...], as_json
     if repos and not update:
         raise click.UsageError("name repos together with --update: bakeboot lock --update " + " ".join(repos))
     stack = read_stack(stack_file)
-    unknown = [repo for repo in repos if repo not in stack.repos]
-    if unknown:
-        raise click.UsageError(f"no repo {unknown[0]!r} in {stack_file}; it has: {', '.join(stack.repos)}")
     moving = repos or tuple(stack.repos) if update else ()
     locking = lock_stack(
         stack, stack_file.with_name("stack.lock"), Mirrors(Home.open().mirrors, Git(os.environ)), update=moving

@@ -22,6 +22,7 @@ import click
 from agent.errors import HostError
 from bake.home import DEFAULT_HOME
 from bake.host_apt import apt_source_files
+from region.mounts import overlay_options
 
 GIB = 1 << 30
 ROOM_NEEDED = 4 * GIB  # a base, the layers of a small stack and its machines
@@ -290,17 +291,20 @@ TRY_USERS = ("unshare", "--user", "true")
 
 TRY_OVERLAY = (
     *("unshare", "--mount", "/bin/sh", "-euc"),
-    'cd "$1"; exec mount -t overlay overlay -o lowerdir=lower:lowest,upperdir=upper,workdir=work root',
+    f'cd "$1"; exec mount -t overlay overlay -o {overlay_options(2)} root',
     "sh",
 )
 
 
 def try_overlay(folder: Path, ask: Ask) -> str:
-    """Why a mount with two lower layers fails on this file system, or "". The mount ends with its process."""
+    """Why a mount of two layers, made as machines make theirs, fails on this file system, or "".
+
+    The mount ends with its process.
+    """
     try:
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=folder) as place:
-            for name in ("lower", "lowest", "upper", "work", "root"):
-                Path(place, name).mkdir()
+            for name in ("l/0", "l/1", "upper", "work", "root"):
+                Path(place, name).mkdir(parents=True)
             return _failure(ask((*TRY_OVERLAY, place)))
     except OSError as error:
         return f"{folder}: {error.strerror}"

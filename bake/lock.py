@@ -162,9 +162,7 @@ def _check_update(stack: Stack, update: Collection[str]) -> None:
         try:
             existing("repo", tuple(stack.repos))(name)
         except Refused as refused:
-            mistakes.append(
-                Mistake("--update", refused.what, f"bakeboot lock --update {refused.example.strip(chr(34))}")
-            )
+            mistakes.append(Mistake("--update", refused.what, f"--update {refused.example.strip(chr(34))}"))
     if mistakes:
         raise StackError(mistakes)
 

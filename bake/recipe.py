@@ -34,10 +34,11 @@ from region.errors import RegionError
 
 @dataclass(frozen=True)
 class BakeOrder:
-    """What is asked for: the stack file; ``update`` names repos to lock anew (``("*",)`` is all of them)."""
+    """What is asked for: the stack file; ``update`` names repos to lock anew, ``update_all`` is every one of them."""
 
     stack_file: Path
     update: tuple[str, ...] = ()
+    update_all: bool = False
     scratch: bool = False
 
 
@@ -97,7 +98,7 @@ def bake(home: Home, order: BakeOrder, voice: Voice, now: Callable[[], datetime.
 def _fetch(home: Home, stack: Stack, order: BakeOrder, voice: Voice) -> tuple[Lock, Mapping[str, Mirror]]:
     """The lock as it now is, and mirrors that hold every commit of it."""
     mirrors = Mirrors(home.mirrors, Git(os.environ))
-    update = tuple(stack.repos) if order.update == ("*",) else order.update
+    update = tuple(stack.repos) if order.update_all else order.update
     path = order.stack_file.with_name("stack.lock")
     locking = lock_stack(stack, path, mirrors, update=update, look="unpinned")
     for change in locking.changes:

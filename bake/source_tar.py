@@ -50,7 +50,7 @@ def export(mirror: Mirror, commit: str, subdirectory: str, tar_path: Path) -> Ex
     partial = tar_path.with_name(tar_path.name + ".partial")
     try:
         with partial.open("wb") as file:
-            _write(mirror, entries, mirror.time(commit), file)
+            _write(mirror, commit, entries, file)
         partial.replace(tar_path)
     except GitFailed as failed:
         raise SourceError(
@@ -78,7 +78,8 @@ def _refuse_harm(mirror: Mirror, entries: Sequence[Entry]) -> None:
             raise SourceError(what, where=mirror.name, hint=f"git -C {mirror.path} fsck")
 
 
-def _write(mirror: Mirror, entries: Sequence[Entry], time: int, file: IO[bytes]) -> None:
+def _write(mirror: Mirror, commit: str, entries: Sequence[Entry], file: IO[bytes]) -> None:
+    time = mirror.time(commit)
     pointers: list[str] = []
     directories: set[str] = set()
     with (
@@ -103,7 +104,7 @@ def _write(mirror: Mirror, entries: Sequence[Entry], time: int, file: IO[bytes])
             content.close()
             if entry.size <= _LONGEST_POINTER and content.start.startswith(_LFS_POINTER):
                 pointers.append(entry.path)
-    if pointers and _uses_lfs(mirror, entries):
+    if pointers and _uses_lfs(mirror, commit):
         raise _lfs_error(mirror, pointers)
 
 
@@ -163,9 +164,12 @@ def _new_directories(path: str, known: set[str]) -> Iterator[str]:
             yield directory
 
 
-def _uses_lfs(mirror: Mirror, entries: Sequence[Entry]) -> bool:
-    """Whether some .gitattributes says so: else what looks like a pointer is just a file about them."""
-    found = [entry for entry in entries if entry.path.rpartition("/")[2] == ".gitattributes"]
+def _uses_lfs(mirror: Mirror, commit: str) -> bool:
+    """Whether some .gitattributes says so: else what looks like a pointer is just a file about them.
+
+    All of the repository's are read: one at the top also counts for a subdirectory.
+    """
+    found = [entry for entry in mirror.entries(commit) if entry.path.rpartition("/")[2] == ".gitattributes"]
     return any(_LFS_FILTER.search(mirror.git.read(mirror.path, "cat-file", "blob", entry.object)) for entry in found)
 
 

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from agent.errors import StackError
-from bake.assemble import IMAGE_SCRIPTS, SYSTEM_SCRIPTS, _deb822, apt_key_hashes, toolkit_hashes
+from bake.assemble import (
+    IMAGE_SCRIPTS,
+    SYSTEM_SCRIPTS,
+    Assembly,
+    _deb822,
+    _earlier_checkouts,
+    apt_key_hashes,
+    toolkit_hashes,
+)
+from bake.images import ImageStore
 from bake.stack import AptSource, Stack
-from bake.stage import PACKER
+from bake.stage import PACKER, Workshop
+from tests.bake.planning import a_home, a_layer, an_image, planned, repo_plans
+from tests.bake.test_verify import Mute
 
 
 def stack(key: Path | None) -> Stack:
@@ -51,6 +63,16 @@ def test_a_key_that_can_not_be_read_is_a_mistake_of_the_stack(tmp_path: Path) ->
     (mistake,) = told.value.mistakes
     assert mistake.path == "stack.apt_sources.more.key"
     assert "No such file" in mistake.expected
+
+
+def test_an_earlier_commit_is_taken_from_the_layers_that_are_there(tmp_path: Path) -> None:
+    store = ImageStore(a_home(tmp_path))
+    gone, there = (a_layer(store, tmp_path, name) for name in ("storefront", "orders-api"))
+    an_image(store, [gone, there])
+    store.layers.remove(gone)
+    workshop = cast("Workshop", None)
+    assembly = Assembly(workshop, store, planned(), {}, Mute(), "2026-11-23T18:00:00Z", scratch=False)
+    assert _earlier_checkouts(assembly, list(repo_plans().values())) == [there]
 
 
 def test_the_toolkits_own_files_count_and_every_script_is_there() -> None:

@@ -14,7 +14,7 @@ from agent.errors import BakebootError, ImageError, StackError
 from bake.home import Home, locked
 from bake.images import Image, ImageStore
 from bakeboot import program
-from tests.bake.planning import a_layer, an_image
+from tests.bake.planning import STACK, a_layer, an_image
 
 
 @pytest.fixture
@@ -188,6 +188,16 @@ def test_a_stack_file_that_is_not_there_or_unreadable_is_told(tmp_path: Path, co
     (tmp_path / "stack.toml").unlink()
     (tmp_path / "stack.toml").mkdir()
     assert isinstance(run(command).exception, BakebootError)
+
+
+@pytest.mark.parametrize("arguments", [("lock", "--update", "shp"), ("lock", "--update", "*")], ids=" ".join)
+@pytest.mark.usefixtures("store")
+def test_a_repo_that_there_is_not_is_told_with_the_nearest(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    (tmp_path / "stack.toml").write_text(STACK)
+    error = refused(*arguments)
+    assert isinstance(error, StackError)
+    assert error.exit_code == 10
+    assert str(error).endswith("\n  try   --update storefront")
 
 
 def test_docs_prints_the_annotated_example() -> None:

@@ -27,6 +27,7 @@ from bake.doctor import (
     try_overlay,
     version_in,
 )
+from region.mounts import overlay_options
 
 SAID: dict[str, str | None] = {
     "python3": "Python 3.11.2",
@@ -207,6 +208,18 @@ def test_the_machine_is_asked_for_every_tool_and_leaves_a_home_unmade(tmp_path: 
         assert (facts.overlay, facts.network) == ("", "RTNETLINK answers: Operation not permitted")
     else:
         assert (facts.overlay, facts.network) == (None, None)
+
+
+def test_the_overlay_is_tried_as_machines_mount_theirs(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def ask(argv: Sequence[str]) -> Answer:
+        asked.extend(argv)
+        assert all(Path(argv[-1], name).is_dir() for name in ("l/0", "l/1", "upper", "work", "root"))
+        return Answer(0, "")
+
+    assert try_overlay(tmp_path, ask) == ""
+    assert any(f"-o {overlay_options(2)} " in word for word in asked)
 
 
 def test_a_folder_that_takes_nothing_is_told() -> None:

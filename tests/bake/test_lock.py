@@ -249,9 +249,7 @@ def test_what_is_not_committed_is_noticed(company: Company) -> None:
 def test_a_repo_to_update_must_exist(tmp_path: Path) -> None:
     with pytest.raises(StackError) as told:
         lock_stack(SHOP, tmp_path / "stack.lock", mirrors(tmp_path), update=("shp",))
-    assert str(told.value) == (
-        '--update: expected the name of a repo ("shop"), got "shp"\n  try   bakeboot lock --update shop'
-    )
+    assert str(told.value) == '--update: expected the name of a repo ("shop"), got "shp"\n  try   --update shop'
 
 
 def test_a_lock_that_cannot_be_written_is_told(tmp_path: Path) -> None:

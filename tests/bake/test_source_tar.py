@@ -120,6 +120,14 @@ def test_files_in_git_lfs_are_refused_by_name(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("out.tar*"))
 
 
+def test_files_in_git_lfs_are_refused_in_a_subdirectory_too(tmp_path: Path) -> None:
+    files = {".gitattributes": "*.png filter=lfs\n", "services/api/logo.png": POINTER}
+    origin = Repository(tmp_path / "origin")
+    commit = origin.commit(files)
+    with pytest.raises(SourceError, match=r"logo\.png: kept in Git LFS"):
+        export(fetched(origin, tmp_path), commit, "services/api", tmp_path / "out.tar")
+
+
 def test_a_pointer_without_the_attribute_is_a_file_like_any_other(tmp_path: Path) -> None:
     origin = Repository(tmp_path / "origin", {"fixture": POINTER})
     mirror = fetched(origin, tmp_path)
