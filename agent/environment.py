@@ -114,7 +114,7 @@ def _layers(
         made["PORT"] = str(service.port)
     if assignment.self_contained:
         made |= dict(_local_addresses(service, image))
-        for name, datastore in datastore_variables(service, image).items():
+        for name, datastore in datastore_variables(needed_datastores(service, image)).items():
             made[name] = given.datastores[service.name][datastore]
     generated = {name: given.generated[service.repo][name] for name in service.generated if assignment.self_contained}
     return runtime | generated | service.env | made | config.of(service.name)
@@ -130,13 +130,20 @@ def _local_addresses(service: Service, image: ImageManifest) -> list[tuple[str, 
     return [(variable(other.name), f"http://127.0.0.1:{other.port}") for other in called if other.port is not None]
 
 
-def datastore_variables(service: Service, image: ImageManifest) -> dict[str, str]:
-    """Which variable names which datastore. The first of a kind has the usual name; where there are more
-    of one kind, each has its own besides: ``DATABASE_URL``, ``DB_URL`` and ``ANALYTICS_URL``.
+def needed_datastores(service: Service, image: ImageManifest) -> dict[str, str]:
+    """The kind of each datastore that ``service`` needs, by name, in the order of ``needs``."""
+    return {name: image.datastores[name].kind for name in service.needs}
+
+
+def datastore_variables(needed: dict[str, str]) -> dict[str, str]:
+    """Which variable names which datastore, of those ``needed`` (kind by name, in the order of ``needs``).
+
+    The first of a kind has the usual name; where there are more of one kind, each has its own besides:
+    ``DATABASE_URL``, ``DB_URL`` and ``ANALYTICS_URL``.
     """
     variables: dict[str, str] = {}
     for kind, usual in DATASTORE_VARIABLES.items():
-        names = [name for name in service.needs if image.datastores[name].kind == kind]
+        names = [name for name, its_kind in needed.items() if its_kind == kind]
         if names:
             variables[usual] = names[0]
         if len(names) > 1:
@@ -171,4 +178,5 @@ def _needed(service: Service, image: ImageManifest, assignment: Assignment) -> l
     if assignment.self_contained:
         return list(service.required)
     called = [variable(name) for name in service.calls if image.services[name].port is not None]
-    return list(dict.fromkeys([*datastore_variables(service, image), *called, *service.required, *service.generated]))
+    addresses = [*datastore_variables(needed_datastores(service, image)), *called]
+    return list(dict.fromkeys([*addresses, *service.required, *service.generated]))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agent.environment import datastore_variables
 from agent.errors import Mistake
 from agent.names import variable
-from bake.stack import DATASTORE_VARIABLE, Service, Stack
+from bake.stack import Service, Stack
 
 
 def check_stack(stack: Stack) -> list[Mistake]:
@@ -89,10 +90,8 @@ def _databases(stack: Stack, service: Service) -> Iterator[Mistake]:
 def _variables(stack: Stack, service: Service) -> Iterator[Mistake]:
     """Two things that a service is told by environment must not have the same variable."""
     path = f"services.{service.name}"
-    givers: dict[str, str] = {}
-    for need in service.needs:
-        usual = DATASTORE_VARIABLE[stack.datastores[need].kind]
-        givers[variable(need) if usual in givers else usual] = f"the datastore {need}"
+    needed: dict[str, str] = {need: stack.datastores[need].kind for need in service.needs}
+    givers = {name: f"the datastore {need}" for name, need in datastore_variables(needed).items()}
     for index, called in enumerate(service.calls):
         name = variable(called)
         if name in givers:

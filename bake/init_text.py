@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from agent.environment import datastore_variables
 from agent.names import is_name
 from bake.fields import Refused, name_from, quoted
 from bake.stack import DatastoreKind, ServiceKind
@@ -84,9 +85,10 @@ def _repo(name: str, found: Found) -> str:
         lines.append(f"# Add-ons with nothing like them here: {_comment(', '.join(found.unknown_addons))}")
     if found.generated:
         lines.append(f"# Made on each self-contained machine (app.json): {', '.join(found.generated)}")
-    if found.required:
-        lines.append(f"# To be given as config (app.json): {', '.join(found.required)}")
-    lines += [f"# Left out: {name} ({reason})" for name, reason in _refused_variables(found.env)]
+    required = [name for name in found.required if name not in _addresses(found)]
+    if required:
+        lines.append(f"# To be given as config (app.json): {', '.join(required)}")
+    lines += [f"# Left out: {name} ({reason})" for name, reason in _refused_variables(found)]
     return "\n".join(lines) + "\n"
 
 
@@ -119,7 +121,7 @@ def _service(service: _Service, found: Found) -> str:
         lines.append(f"needs = [{', '.join(needs)}]")
     if needs and service.databases_of:
         lines.append(f"databases_of = {quoted(service.databases_of)}  # as the processes of a Heroku app share its own")
-    refused = {name for name, _ in _refused_variables(found.env)}
+    refused = {name for name, _ in _refused_variables(found)}
     env = [f"{name} = {quoted(value)}" for name, value in found.env.items() if name not in refused]
     if env:
         lines += ["", f"[services.{service.name}.env]  # from app.json", *env]
@@ -134,9 +136,19 @@ def _is_process(process: str) -> bool:
     return True
 
 
-def _refused_variables(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _addresses(found: Found) -> dict[str, str]:
+    """The datastore by the variable that gives its address: these are the agent's."""
+    needed: dict[str, str] = {_DATASTORE_NAMES[kind]: kind for kind in found.datastores}
+    return datastore_variables(needed)
+
+
+def _refused_variables(found: Found) -> Iterator[tuple[str, str]]:
     """Variables that a stack file can't hold, and why. Their values are not shown: some are passwords."""
-    for name, value in env.items():
+    addresses = _addresses(found)
+    for name, value in found.env.items():
+        if name in addresses:
+            yield name, f"the datastore {addresses[name]} gives it"
+            continue
         try:
             check_variable(name, value)
         except Refused as refused:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from agent.envfile import parse as parse_environment
 from agent.envfile import render as render_environment
+from agent.environment import datastore_variables, needed_datastores
 from agent.errors import MachineError
 from agent.image import WEB, ImageManifest, Service
 from agent.names import SELF_CONTAINED, TAG_MODE, TAG_SERVICE, TAG_STACK, variable
@@ -155,25 +156,22 @@ class LocalInstance:
         wanted = self.manifest.services[service]
         own = self.environment(service)
         lent = {name: own[name] for name in (*wanted.generated, *wanted.required) if name in own}
-        for name, value in own.items():
-            if name in lent or not _is_address(name, wanted):
-                continue
-            address = urlsplit(value)
-            if address.port is None:
+        for name in _addresses(wanted, self.manifest):
+            address = urlsplit(own.get(name, ""))
+            if name in lent or address.port is None:
                 continue
             inside = (self.machine.name, "127.0.0.1", address.port)
             forward = self._forwards.enter_context(Forward((site.name, GATEWAY, 0), inside))
-            lent[name] = _redirect(value, GATEWAY, forward.port)
+            lent[name] = _redirect(own[name], GATEWAY, forward.port)
         return lent
 
     def reachable(self, service: str) -> dict[str, str]:
         """The addresses in the environment of a service, as this host can use them (they hold passwords)."""
-        wanted = self.manifest.services[service]
-        reached = {}
-        for name, value in self.environment(service).items():
-            address = urlsplit(value) if _is_address(name, wanted) else None
-            if address is not None and address.port and address.hostname == "127.0.0.1":
-                reached[name] = _redirect(value, "127.0.0.1", self.port(address.port))
+        own, reached = self.environment(service), {}
+        for name in _addresses(self.manifest.services[service], self.manifest):
+            address = urlsplit(own.get(name, ""))
+            if address.port and address.hostname == "127.0.0.1":
+                reached[name] = _redirect(own[name], "127.0.0.1", self.port(address.port))
         return reached
 
     def stop(self) -> None:
@@ -281,8 +279,7 @@ def _redirect(address: str, host: str, port: int) -> str:
     return urlunsplit(parts._replace(netloc=f"{credentials}{mark}{host}:{port}"))
 
 
-def _is_address(name: str, service: Service) -> bool:
-    """Whether an environment variable holds the address of a datastore or of a service that is called."""
-    if name in {variable(called) for called in service.calls}:
-        return True
-    return bool(service.needs) and name.endswith("_URL") and name not in service.env
+def _addresses(service: Service, manifest: ImageManifest) -> tuple[str, ...]:
+    """The variables that hold the address of a datastore or of a service that is called."""
+    datastores = datastore_variables(needed_datastores(service, manifest))
+    return (*datastores, *(variable(called) for called in service.calls))

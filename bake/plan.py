@@ -15,6 +15,7 @@ from pathlib import Path
 from agent.build_plan import BuildRequest, checkout_key
 from agent.datastores import owner, users
 from agent.detect import NODE, PYTHON
+from agent.environment import datastore_variables
 from agent.errors import Mistake, StackError
 from agent.image import POSTGRESQL, Base, Boot, Datastore, Health, ImageManifest, Packages, Repo, Service
 from agent.names import datastore_unit, service_unit, service_user, variable
@@ -152,6 +153,7 @@ def _service(stack: words.Stack, service: words.Service, source: Source, mistake
         )
     health = service.health
     needs = service.needs or _implied_needs(stack, service, source, mistakes)
+    addresses = _addresses(stack, service, needs)
     return Service(
         name=service.name,
         repo=service.repo,
@@ -168,9 +170,9 @@ def _service(stack: words.Stack, service: words.Service, source: Source, mistake
             deadline=health.deadline,
         ),
         check=service.check,
-        env={**source.app.env, **service.env},
-        generated=tuple(name for name in source.app.generated if name not in service.env),
-        required=_required(stack, service, source, needs),
+        env={**{name: value for name, value in source.app.env.items() if name not in addresses}, **service.env},
+        generated=tuple(name for name in source.app.generated if name not in {*service.env, *addresses}),
+        required=tuple(name for name in source.app.required if name not in {*service.env, *addresses, "PORT"}),
         calls=service.calls,
         needs=needs,
         databases_of=service.databases_of,
@@ -194,11 +196,10 @@ def _unmigrated(manifest: ImageManifest) -> Iterator[str]:
                     )
 
 
-def _required(stack: words.Stack, service: words.Service, source: Source, needs: tuple[str, ...]) -> tuple[str, ...]:
-    """Names that app.json requires and nobody gives: neither the stack, nor a datastore, nor a call."""
-    given = {*service.env, *(variable(called) for called in service.calls), "PORT"}
-    given |= {words.DATASTORE_VARIABLE[stack.datastores[need].kind] for need in needs}
-    return tuple(name for name in source.app.required if name not in given)
+def _addresses(stack: words.Stack, service: words.Service, needs: tuple[str, ...]) -> frozenset[str]:
+    """The variables that the agent makes of datastores and calls: what app.json says of them does not count."""
+    needed: dict[str, str] = {need: stack.datastores[need].kind for need in needs}
+    return frozenset((*datastore_variables(needed), *(variable(called) for called in service.calls)))
 
 
 def _implied_needs(

@@ -32,7 +32,6 @@ DEFAULT_REF = "HEAD"
 
 FIRST_WEB_PORT = 8000
 FIRST_DATASTORE_PORT: Mapping[DatastoreKind, int] = {"postgresql": 5432, "redis": 6379}
-DATASTORE_VARIABLE: Mapping[DatastoreKind, str] = {"postgresql": "DATABASE_URL", "redis": "REDIS_URL"}
 
 
 @dataclass(frozen=True)

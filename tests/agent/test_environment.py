@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 
 from agent.assignment import Assignment
-from agent.environment import SYSTEM_PATH, Checkout, Config, Given, datastore_variables, environments
+from agent.environment import (
+    SYSTEM_PATH,
+    Checkout,
+    Config,
+    Given,
+    datastore_variables,
+    environments,
+    needed_datastores,
+)
 from agent.errors import ConfigError
 from agent.image import Datastore, ImageManifest, Service
 from agent.names import datastore_unit
@@ -173,7 +181,7 @@ def test_a_second_datastore_of_a_kind_has_a_name_of_its_own() -> None:
     image = with_field("datastores", IMAGE.datastores | {"analytics": more})
     service = IMAGE.services["storefront"]
     both = Service(**{f: getattr(service, f) for f in service.__fields__} | {"needs": ("db", "queue", "analytics")})
-    assert datastore_variables(both, image) == {
+    assert datastore_variables(needed_datastores(both, image)) == {
         "DATABASE_URL": "db",
         "DB_URL": "db",
         "ANALYTICS_URL": "analytics",

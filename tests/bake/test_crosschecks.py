@@ -43,6 +43,12 @@ from tests.bake.stack_texts import LEAST, mistake, parse
             "REDIS_URL is made by the agent: the datastore q",
         ),
         (
+            '[datastores.db]\nkind = "postgresql"\n[datastores.analytics]\nkind = "postgresql"\nport = 5433\n'
+            '[services.b]\nrepo = "web"\nkind = "worker"\nneeds = ["db", "analytics"]\nenv = { DB_URL = "x" }',
+            "services.b.env.DB_URL",
+            "DB_URL is made by the agent: the datastore db",
+        ),
+        (
             '[services.b]\nrepo = "web"\nkind = "worker"\ndatabases_of = "b"',
             "services.b.databases_of",
             "a service uses its own databases anyway",

@@ -198,6 +198,17 @@ def test_without_any_service_nothing_is_written(tmp_path: Path) -> None:
     assert not (tmp_path / "stack.toml").exists()
 
 
+def test_an_address_that_a_datastore_gives_is_left_out() -> None:
+    env = {"DATABASE_URL": "postgres://localhost/dev", "REDIS_URL": "redis://localhost", "COLOR": "blue"}
+    found = Found(
+        "x", "./x", processes=["web", "worker"], datastores=["postgresql"], env=env, required=["DATABASE_URL", "KEY"]
+    )
+    text = stack_text("shop", [found])
+    assert all(each.env.keys() == {"REDIS_URL", "COLOR"} for each in parse_stack(text, Path("/")).services.values())
+    assert "# Left out: DATABASE_URL (the datastore db gives it)" in text
+    assert "# To be given as config (app.json): KEY\n" in text
+
+
 @pytest.mark.parametrize(
     "found",
     [

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from agent.errors import MachineError
+from agent.image import Service
 from agent.names import TAG_MODE, TAG_SERVICE
 from bake.images import Image
 from bake.local import LocalInstance, Request, _label, _redirect
@@ -156,6 +158,30 @@ def test_an_address_leads_elsewhere_with_its_credentials(address: str, moved: st
 def test_a_service_without_a_port_has_no_address(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="jobs has no port"):
         instance(FakeMachine(tmp_path, {})).url("jobs")
+
+
+def test_what_is_reachable_are_datastores_and_called_services_whatever_they_are_named_in_env() -> None:
+    old = manifest().services["storefront"]
+    fields = {field: getattr(old, field) for field in old.__fields__}
+    service = Service(**fields | {"env": {"DATABASE_URL": "from app.json"}})
+    variables = {
+        "DATABASE_URL": "postgres://u:p@127.0.0.1:5432/app",
+        "REDIS_URL": "redis://u:p@127.0.0.1:5432/1",
+        "ORDERS_API_URL": "http://127.0.0.1:5432",
+        "CDN_URL": "http://127.0.0.1:5432",
+    }
+    text = "".join(f'{name}="{value}"\n' for name, value in variables.items())
+    machine = SimpleNamespace(read=lambda path: text.encode())
+    services = manifest().services | {"storefront": service}
+    found = LocalInstance(
+        cast("Machine", machine), cast("Site", None), IMAGE, manifest(services=services), Request("review")
+    )
+    found._ports[5432] = 6000
+    assert found.reachable("storefront") == {
+        "DATABASE_URL": "postgres://u:p@127.0.0.1:6000/app",
+        "REDIS_URL": "redis://u:p@127.0.0.1:6000/1",
+        "ORDERS_API_URL": "http://127.0.0.1:6000",
+    }
 
 
 def test_configuration_is_not_in_the_repr_of_a_request() -> None:

@@ -107,6 +107,27 @@ def test_what_is_required_is_what_nobody_gives(stack: str, app: AppJson, require
     assert planned(stack, storefront={"app": app}).manifest.services["storefront"].required == required
 
 
+def test_each_of_several_datastores_of_a_kind_gives_its_own_variable() -> None:
+    stack = STACK.replace('calls = ["orders-api"]', 'needs = ["db", "analytics"]')
+    stack += '[datastores.analytics]\nkind = "postgresql"\nport = 5433\n'
+    app = AppJson(required=("DATABASE_URL", "DB_URL", "ANALYTICS_URL", "REDIS_URL"), datastores=("redis",))
+    worker = 'databases_of = "storefront"\n'
+    service = planned(stack.replace(worker, worker + 'needs = ["db"]\n'), storefront={"app": app}).manifest
+    assert service.services["storefront"].required == ("REDIS_URL",)
+    assert service.services["jobs"].required == ("DB_URL", "ANALYTICS_URL", "REDIS_URL")
+
+
+def test_what_app_json_says_of_an_address_that_the_agent_makes_does_not_count() -> None:
+    app = AppJson(
+        env={"DATABASE_URL": "postgres://localhost/dev", "ORDERS_API_URL": "http://localhost:1", "COLOR": "blue"},
+        generated=("REDIS_URL",),
+        datastores=("postgresql", "redis"),
+    )
+    service = planned(storefront={"app": app}).manifest.services["storefront"]
+    assert service.env == {"COLOR": "blue", "LOG_LEVEL": "info"}
+    assert service.generated == ()
+
+
 def test_the_stack_outranks_app_json() -> None:
     app = AppJson(env={"LOG_LEVEL": "debug", "COLOR": "blue"}, generated=("LOG_LEVEL", "SECRET_KEY"))
     service = planned(storefront={"app": app}).manifest.services["storefront"]
