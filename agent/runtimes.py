@@ -25,6 +25,9 @@ from agent.steps import Runner, Step
 RUNTIMES = Path("/opt/bakeboot/runtimes")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+ASK_SECONDS = 60.0
+"""How long npm may take to say which Nodes there are."""
+
 _CPU = {"x86_64": "x64", "aarch64": "arm64", "armv7l": "armv7l", "ppc64le": "ppc64le", "s390x": "s390x"}
 
 
@@ -142,19 +145,22 @@ def _runtime_files(modules: Path, target: Path) -> tuple[tuple[Path, Path], ...]
 
 
 def _no_such_node(major: str, error: BuildError, runner: Runner, env: Mapping[str, str]) -> BuildError:
-    """The failure, with the majors that the registry has where it can be asked."""
-    asked = subprocess.run(
-        ["npm", "view", node_package(), "versions", "--json"],
-        cwd=runner.scratch,
-        env=dict(env),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    """The failure, with the majors that the registry has where it can be asked while there is time."""
+    left = runner.deadline - runner.clock()
+    if runner.stop.is_set() or left <= 0:
+        return error
     try:
+        asked = subprocess.run(
+            ["npm", "view", node_package(), "versions", "--json"],
+            cwd=runner.scratch,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=min(ASK_SECONDS, left),
+            check=False,
+        )
         versions = json.loads(asked.stdout)
-    except ValueError:
+    except (OSError, ValueError, subprocess.TimeoutExpired):
         return error
     majors = sorted({int(version.partition(".")[0]) for version in versions}) if isinstance(versions, list) else []
     if int(major) in majors or not majors:

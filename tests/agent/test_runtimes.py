@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.runtimes import fitting_npm, read_base
+from agent.errors import BuildError
+from agent.runtimes import _no_such_node, fitting_npm, node_package, read_base
+from tests.agent.building import runner
+
+FAILED = BuildError("Node 99 failed (exit code 1)")
 
 
 def test_a_base_is_read_from_its_files(tmp_path: Path) -> None:
@@ -31,3 +35,38 @@ def test_a_base_is_read_from_its_files(tmp_path: Path) -> None:
 )
 def test_a_node_gets_the_npm_that_it_shipped_with(node: int, npm: str) -> None:
     assert fitting_npm(node) == npm
+
+
+def npm(folder: Path, script: str) -> dict[str, str]:
+    """The environment in which npm is this script."""
+    (folder / "npm").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "npm").chmod(0o755)
+    return {"PATH": f"{folder}:/usr/bin:/bin"}
+
+
+@pytest.mark.subprocess
+def test_a_node_that_is_not_to_be_had_is_told_with_those_that_are(tmp_path: Path) -> None:
+    env = npm(tmp_path, """test "$2" = """ + node_package() + """ && echo '["18.1.0", "20.2.0"]'""")
+    told = _no_such_node("99", FAILED, runner(tmp_path), env)
+    assert told.what == "npm's node package has no 99; to be had: 18, 20"
+
+
+@pytest.mark.subprocess
+@pytest.mark.parametrize("script", ["exec sleep 60", "echo nonsense; exit 1"])
+def test_a_registry_that_does_not_answer_leaves_the_failure_as_it_is(tmp_path: Path, script: str) -> None:
+    assert _no_such_node("99", FAILED, runner(tmp_path, 0.3), npm(tmp_path, script)) is FAILED
+
+
+@pytest.mark.subprocess
+def test_without_npm_the_failure_is_told_as_it_is(tmp_path: Path) -> None:
+    assert _no_such_node("99", FAILED, runner(tmp_path), {"PATH": str(tmp_path)}) is FAILED
+
+
+@pytest.mark.subprocess
+def test_nobody_is_asked_once_the_build_was_stopped_or_its_time_is_over(tmp_path: Path) -> None:
+    env = npm(tmp_path, "touch asked")
+    stopped = runner(tmp_path)
+    stopped.stop.set()
+    for ended in (stopped, runner(tmp_path, -1.0)):
+        assert _no_such_node("99", FAILED, ended, env) is FAILED
+    assert not (tmp_path / "asked").exists()
