@@ -95,6 +95,11 @@ class Detected:
         """The word for ``image.json``: ``"python"``, ``"node+python"``, ``"command"`` …"""
         return "+".join(self.parts)
 
+    @property
+    def runs_node(self) -> bool:
+        """Whether Node builds it or is put on its PATH, so that its processes may run on it."""
+        return NODE in self.parts or self.node is not None
+
     def to_json(self) -> dict[str, object]:
         return {
             "parts": list(self.parts),

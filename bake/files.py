@@ -61,7 +61,7 @@ def _service_files(plan: BakePlan, service: Service, render: Renderer) -> list[R
         "cpu": None if service.cpu is None else max(1, round(service.cpu * 100)),
         "stop_timeout": math.ceil(service.stop_timeout),
         "loosen": service.loosen,
-        "node": "node" in plan.manifest.repos[service.repo].build.split("+"),
+        "node": service.repo in plan.node,
     }
     static = plan.statics.get(service.name)
     if static is None:

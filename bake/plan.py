@@ -14,7 +14,7 @@ from pathlib import Path
 
 from agent.build_plan import BuildRequest, checkout_key
 from agent.datastores import owner, users
-from agent.detect import NODE, PYTHON
+from agent.detect import PYTHON
 from agent.environment import datastore_variables
 from agent.errors import Mistake, StackError
 from agent.image import POSTGRESQL, Base, Boot, Datastore, Health, ImageManifest, Packages, Repo, Service
@@ -83,6 +83,8 @@ class BakePlan:
     system: SystemPlan
     statics: Mapping[str, str]
     """Services that nginx serves, and the folder below their checkout."""
+    node: frozenset[str]
+    """Repos whose processes may run on Node: their units let its JIT write memory and execute it."""
     users: tuple[tuple[str, str], ...]
     """(user, home) of every system user."""
     messages: tuple[str, ...]
@@ -132,10 +134,13 @@ def plan_bake(
         datastores={name: _datastore(stack, datastore) for name, datastore in stack.datastores.items()},
         packages=Packages(apt={}, python={}, node={}),
     )
-    users = ((BUILD_USER, "/nonexistent"), *((service_user(n), f"/var/lib/bakeboot/data/{n}") for n in stack.services))
+    homes = ((service_user(name), f"/var/lib/bakeboot/data/{name}") for name in stack.services)
+    system_users = ((BUILD_USER, "/nonexistent"), *homes)
     told = (f"{name}: {text}" for name, source in sources.items() for text in source.detected.messages)
     messages = (*told, *_unmigrated(manifest))
-    return BakePlan(stack, manifest, _system(stack, sources, identity, bool(statics)), statics, users, messages)
+    system = _system(stack, sources, identity, bool(statics))
+    node = frozenset(name for name, source in sources.items() if source.detected.runs_node)
+    return BakePlan(stack, manifest, system, statics, node, system_users, messages)
 
 
 def _service(stack: words.Stack, service: words.Service, source: Source, mistakes: list[Mistake]) -> Service:
@@ -254,7 +259,7 @@ def _system(stack: words.Stack, sources: Mapping[str, Source], identity: Identit
         packages.add(f"postgresql-{_version(stack, datastore)}" if datastore.kind == "postgresql" else "redis-server")
     if has_static:
         packages.add("nginx-light")
-    if any(NODE in one.parts for one in detected):
+    if any(one.runs_node for one in detected):  # npm installs other Nodes too
         packages |= {"nodejs", "npm"}
     pinned = sorted({one.python for one in detected if one.python and one.python != BASES[stack.base].python})
     pythons = {

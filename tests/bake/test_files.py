@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 
+from agent.detect import Detected
 from agent.heroku import AppJson
 from bake.files import image_files
 from bake.render import Renderer
@@ -81,6 +83,24 @@ def test_node_may_write_and_execute_memory_and_python_may_not() -> None:
     assert "MemoryDenyWriteExecute=yes" in files[f"{UNITS}/bakeboot-svc-storefront.service"]
     assert "MemoryDenyWriteExecute=yes" not in files[f"{UNITS}/bakeboot-svc-orders-api.service"]
     assert "MemoryDenyWriteExecute=yes" not in files[f"{UNITS}/bakeboot-svc-jobs.service"]
+
+
+def test_a_repo_that_a_command_builds_for_a_pinned_node_is_loosened_as_node_is() -> None:
+    unit = f"{UNITS}/bakeboot-svc-orders-api.service"
+    assert rendered(orders_api={"detected": Detected(("command",), node="20")})[unit] == rendered()[unit]
+    without = rendered(orders_api={"detected": Detected(("command",))})[unit]
+    assert "MemoryDenyWriteExecute=yes" in without
+    assert "AF_NETLINK" not in without
+
+
+def test_files_that_node_built_are_served_without_netlink() -> None:
+    unit = f"{UNITS}/bakeboot-svc-www.service"
+    assert rendered(www={"detected": Detected(("node", "static"), static="public")})[unit] == rendered()[unit]
+
+
+def test_hardening_is_not_rendered_without_knowing_whether_node_runs() -> None:
+    with pytest.raises(jinja2.UndefinedError, match="node"):
+        Renderer()("hardening.j2", "/x", {"loosen": ()})
 
 
 def test_each_service_has_a_system_user_that_nobody_logs_in_as() -> None:

@@ -159,6 +159,15 @@ def test_the_system_holds_what_datastores_and_runtimes_take() -> None:
     assert plan.system.pythons == {}
 
 
+def test_a_build_command_with_a_pinned_node_gets_npm_to_install_it_with() -> None:
+    without = planned(orders_api={"detected": Detected(("command",))})
+    assert not {"nodejs", "npm"} & set(without.system.packages)
+    plan = planned(orders_api={"detected": Detected(("command",), node="20")})
+    assert {"nodejs", "npm"} <= set(plan.system.packages)
+    assert plan.system.runtimes == ("20",)
+    assert plan.node == frozenset({"orders-api"})
+
+
 def test_another_python_is_asked_for_where_a_source_has_it() -> None:
     plan = planned(storefront={"detected": Detected(("python",), python="3.12")})
     assert {version: bool(repos) for version, repos in plan.system.pythons.items()} == {"3.12": True}
