@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import pwd
+import select
 import signal
 import subprocess
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from agent.errors import UnitError
 from agent.word import Word
@@ -22,6 +24,8 @@ LONGEST_LINE = 4096
 TICK_SECONDS = 20.0
 KILL_AFTER = 10.0
 """Seconds from SIGTERM to SIGKILL, when a line's time is over."""
+GRACE = 1.0
+"""Seconds from SIGKILL to the end of reading: what left the session and holds the output is not waited for."""
 
 
 class Outcome(Word):
@@ -78,7 +82,7 @@ def _home(path: str, uid: int, gid: int) -> None:
 def _follow(
     process: subprocess.Popen[bytes], seconds: float, say: Callable[[str], None], tick: Callable[[], None]
 ) -> Outcome:
-    """Read to the end of the output, which the timers bring about when the line doesn't."""
+    """Read to the end of the output, which the timers bring about when the line doesn't, or until all time is over."""
     over, ended = threading.Event(), threading.Event()
 
     def tell() -> None:
@@ -101,7 +105,7 @@ def _follow(
     last: deque[str] = deque(maxlen=KEPT_LINES)
     with process:
         assert process.stdout is not None
-        while data := process.stdout.readline(LONGEST_LINE):
+        for data in _lines(process.stdout.fileno(), time.monotonic() + seconds + KILL_AFTER + GRACE):
             text = data.decode(errors="replace").rstrip("\r\n")
             last.append(text)
             say(text)
@@ -111,6 +115,28 @@ def _follow(
         if isinstance(timer, threading.Timer):
             timer.cancel()
     return Outcome(status=None if over.is_set() else status, lines=tuple(last))
+
+
+def _lines(pipe: int, until: float) -> Iterator[bytes]:
+    """The lines that come through ``pipe``, to its end or until that moment (monotonic); none over LONGEST_LINE."""
+    held = b""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    while (left := until - time.monotonic()) > 0 and poll.poll(1000 * left):
+        data = os.read(pipe, LONGEST_LINE)
+        if not data:
+            break
+        held += data
+        while end := _end_of_line(held):
+            yield held[:end]
+            held = held[end:]
+    if held:
+        yield held
+
+
+def _end_of_line(held: bytes) -> int:
+    """How many bytes are the first line and its end; LONGEST_LINE of a longer one; 0 while it is not all there."""
+    return held.find(b"\n", 0, LONGEST_LINE) + 1 or (LONGEST_LINE if len(held) >= LONGEST_LINE else 0)
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import getpass
+import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from agent import command
 from agent.command import run
 from agent.errors import UnitError
 
@@ -52,6 +55,24 @@ def test_when_its_time_is_over_all_that_it_started_ends(tmp_path: Path) -> None:
         patience -= 1
         time.sleep(0.01)
     assert patience, "what it had started still runs"
+
+
+def test_what_left_the_session_and_keeps_the_output_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "KILL_AFTER", 0.1)
+    monkeypatch.setattr(command, "GRACE", 0.1)
+    began = time.monotonic()
+    outcome = run("setsid sleep 10 & echo $!", user=ME, directory=str(tmp_path), environment=PATH, seconds=0.3)
+    assert time.monotonic() - began < 5
+    assert outcome.status is None
+    os.kill(int(outcome.lines[0]), signal.SIGKILL)
+
+
+def test_the_end_of_the_output_needs_no_end_of_line(tmp_path: Path) -> None:
+    line = "printf 'one\\n\\ntw'; sleep 0.1; printf o"
+    outcome = run(line, user=ME, directory=str(tmp_path), environment=PATH, seconds=5)
+    assert outcome.lines == ("one", "", "two")
 
 
 def test_its_home_is_made_when_it_is_not_there(tmp_path: Path) -> None:
