@@ -119,6 +119,17 @@ def test_what_came_from_elsewhere_than_the_image_is_a_secret() -> None:
     }
 
 
+def test_what_the_agent_sets_itself_is_no_secret() -> None:
+    variables = {"NODE_ENV": "production", "PYTHONUNBUFFERED": "unbuffered"}
+    assert secrets_of(IMAGE.services["storefront"], variables) == frozenset()
+
+
+def test_each_line_of_a_secret_with_several_is_hidden() -> None:
+    key = "-----BEGIN PRIVATE KEY-----\r\nMIIEvQIBADANBg\n\n==\n-----END PRIVATE KEY-----\n"
+    secrets = secrets_of(IMAGE.services["storefront"], {"SIGNING_KEY": key})
+    assert [masked(line, secrets) for line in key.splitlines()] == ["[hidden]", "[hidden]", "", "==", "[hidden]"]
+
+
 def test_a_secret_is_hidden_wherever_it_stands_the_longest_first() -> None:
     text = "key=sk_live_1234 url=postgres://sk_live_1234@h"
     assert masked(text, frozenset({"sk_live_1234", "postgres://sk_live_1234@h"})) == "key=[hidden] url=[hidden]"
