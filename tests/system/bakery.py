@@ -75,9 +75,12 @@ class Bakery:
         return self.store.get(told["image"]), done.stderr
 
     def start(self, *arguments: str, cwd: Path, output: IO[str]) -> subprocess.Popen[str]:
-        """The command in a process group of its own, as a shell on a terminal starts it; it writes into `output`."""
+        """The command in a process group of its own, as a shell on a terminal starts it; it writes into `output`.
+
+        SIGINT ends it also where these tests run in the background: there a process inherits that it is ignored.
+        """
         return subprocess.Popen(
-            [*self.command, *arguments],
+            ["env", "--default-signal=INT", *self.command, *arguments],
             cwd=cwd,
             env=self.environment,
             stdin=subprocess.DEVNULL,
