@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
         help="then complete the planned image.json with what is installed, and write it",
     )
     options = parser.parse_args(arguments)
-    plan = read_plan(options.plan.read_text(encoding="utf-8"), read_base())
+    plan = read_plan(_text(options.plan), read_base())
     chosen = tuple(request for request in plan.requests if not options.repo or request.repo in options.repo)
     options.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     with stopped_by_signals() as stop:
@@ -196,6 +196,14 @@ def stopped_by_signals() -> Iterator[threading.Event]:
 
 
 # The plan's JSON
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise BuildError(f"can't be read: {why}", where=str(path), hint=f"ls -l {path}") from None
 
 
 def read_plan(text: str, base: Base) -> BuildPlan:

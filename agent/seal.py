@@ -280,12 +280,17 @@ def _shown(root: Path, path: Path) -> str:
 
 
 def main(arguments: Sequence[str], made_by_us: Path = Path("/etc/bakeboot")) -> int:
-    """``agent seal --root DIR [--check]``; exit code 13 when something is left."""
+    """``agent seal --root DIR [--check]``; exit code 13 when something is left.
+
+    Raises MachineError for a root that is none, and for this machine where it is not one of ours.
+    """
     parser = argparse.ArgumentParser(prog="agent seal", description="Make a root file system fit to be an image.")
     parser.add_argument("--root", type=Path, required=True, help="the root file system; / for this machine")
     parser.add_argument("--check", action="store_true", help="change nothing, say what is left")
     options = parser.parse_args(arguments)
     root: Path = options.root
+    if not root.is_dir():
+        raise MachineError("there is no such directory", where=str(root), hint="agent seal --root DIR")
     if not options.check:
         if os.path.samefile(root, "/") and not made_by_us.is_dir():
             raise MachineError("this machine was not made by bakeboot, and is not sealed", hint="agent seal --root DIR")

@@ -14,7 +14,7 @@ import os
 import sys
 import time
 
-from agent.errors import BakebootError, MetadataError
+from agent.errors import BakebootError, HostError, MetadataError
 from agent.word import Word
 
 TYPE_CHECKING = False
@@ -143,12 +143,19 @@ def utc(seconds: float) -> str:
 
 
 class Lock:
-    """One ``agent boot`` at a time. Held by the process, so that a killed one holds nothing."""
+    """One ``agent boot`` at a time. Held by the process, so that a killed one holds nothing.
+
+    Raises HostError for who is not root.
+    """
 
     def __init__(self, places: Places) -> None:
-        os.makedirs(places.run, exist_ok=True)
-        os.chmod(places.run, 0o711)  # noqa: S103  status.json is for everyone to read, the rest for nobody to list
-        self._file = os.open(f"{places.run}/boot.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.makedirs(places.run, exist_ok=True)
+            os.chmod(places.run, 0o711)  # noqa: S103  status.json is for everyone to read, the rest for nobody to list
+            self._file = os.open(f"{places.run}/boot.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except PermissionError as error:
+            what = f"only root may boot, or have a boot begin: {error.strerror}"
+            raise HostError(what, where=places.run, hint="the same command with sudo in front") from error
 
     def take(self, *, wait: bool) -> bool:
         """Whether it is ours now. With ``wait``, blocks until the other one has ended (which its time-outs see to)."""

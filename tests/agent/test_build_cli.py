@@ -60,6 +60,13 @@ def test_the_command_shows_the_end_of_a_failed_build_and_how_to_repeat_it(
     assert checkout.current(asked.root) is None
 
 
+def test_a_plan_that_can_not_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "odd").write_bytes(b"\xff")
+    for name, why in (("none", "No such file or directory"), ("odd", "it is not UTF-8"), (".", "Is a directory")):
+        with pytest.raises(BuildError, match=f"can't be read: {why}"):
+            build_cli.main(["--plan", str(tmp_path / name)])
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

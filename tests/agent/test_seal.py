@@ -191,6 +191,12 @@ def test_the_command_seals_or_checks(root: Path, capsys: pytest.CaptureFixture[s
     assert main(["--root", str(root), "--check"]) == 0
 
 
+@pytest.mark.parametrize("more", [[], ["--check"]])
+def test_a_root_that_is_none_is_told(tmp_path: Path, more: list[str]) -> None:
+    with pytest.raises(MachineError, match="no such directory"):
+        main(["--root", str(tmp_path / "none"), *more])
+
+
 def test_a_machine_of_somebody_else_is_not_sealed(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="was not made by bakeboot"):
         main(["--root", "/"], made_by_us=tmp_path / "none")

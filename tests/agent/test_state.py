@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent import state
-from agent.errors import AssignmentError, MetadataError
+from agent.errors import AssignmentError, HostError, MetadataError
 from agent.state import Lock, Places, Status
 
 
@@ -77,6 +77,16 @@ def test_one_holds_the_lock_and_the_other_does_not(tmp_path: Path) -> None:
     first.release()
     assert second.take(wait=False)
     second.release()
+
+
+def test_who_may_not_take_the_lock_is_told_to_use_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str, bits: int) -> None:
+        raise PermissionError(1, "Operation not permitted", path)
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    with pytest.raises(HostError, match="only root may boot") as told:
+        Lock(places(tmp_path))
+    assert "sudo" in told.value.hint
 
 
 def test_the_status_is_for_everyone_to_read(tmp_path: Path) -> None:
