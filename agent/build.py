@@ -62,10 +62,11 @@ def _look_around(request: BuildRequest) -> Kept:
     venv_complete = PYTHON in keys and (request.dependencies / files.COMPLETE).exists()
     dependencies = modules = None
     if PYTHON in keys and not venv_complete:
-        found = (place / request.dependencies.name for place in request.reuse)
-        dependencies = next((path for path in found if (path / files.COMPLETE).exists()), None)
+        earlier = (place / request.dependencies.name for place in request.reuse)
+        dependencies = next((path for path in earlier if (path / files.COMPLETE).exists()), None)
     if NODE in keys and modules_stay_the_same(request.detected):
-        modules = next((path for place in places for path in _modules_of(place, keys[NODE])), None)
+        found = (path for place in places for path in _modules_of(place, keys[NODE]))
+        modules = next((path for path in found if path.parent != request.checkout), None)  # that one is made anew
     return Kept(venv_complete, dependencies, modules)
 
 

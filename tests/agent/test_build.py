@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from agent import checkout
-from agent.build import build
+from agent.build import _look_around, build
 from agent.build_plan import BuildRequest, checkout_key
 from agent.detect import Detected
 from agent.errors import BuildError
-from tests.agent.building import COMMIT, TREE, asked_of, runner
+from tests.agent.building import COMMIT, NODE, TREE, asked_of, runner
 
 
 @pytest.fixture
@@ -66,6 +66,23 @@ def test_a_checkout_of_other_inputs_is_made_anew(asked: BuildRequest, tmp_path: 
     build(asked, runner(tmp_path))
     assert build(replace(asked, processes={"web": "other"}), runner(tmp_path)) is True
     assert (asked.checkout / ".bakeboot/processes/web").read_text() == "other\n"
+
+
+def test_modules_of_the_checkout_that_is_made_anew_are_not_reused(asked: BuildRequest) -> None:
+    wanted = replace(asked, detected=NODE)
+    keys = {"key": "another", "dependencies": wanted.dependency_keys}
+
+    def built(commit: str) -> Path:
+        modules = wanted.root / commit / "node_modules"
+        modules.mkdir(parents=True)
+        checkout.write_record(modules.parent, keys, {})
+        return modules
+
+    built(COMMIT)
+    assert _look_around(wanted).modules is None
+    assert _look_around(replace(wanted, commit="d" * 40)).modules == wanted.checkout / "node_modules"
+    other = built("e" * 40)
+    assert _look_around(wanted).modules == other
 
 
 @pytest.mark.subprocess
