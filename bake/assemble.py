@@ -21,9 +21,9 @@ from bake.stack import AptSource, Stack
 from bake.stage import AGENT, PACKER, Stage, Workshop, as_json, run_stage
 from bake.voice import Voice
 
-SYSTEM_SCRIPTS = ("00-payload.sh", "10-packages.sh", "20-toolkit.sh", "30-runtimes.sh", "90-seal.sh")
+SYSTEM_SCRIPTS = ("00-payload.sh", "10-packages.sh", "20-toolkit.sh", "30-runtimes.sh")
 IMAGE_SCRIPTS = ("00-payload.sh", "40-install.sh", "50-repos.sh")
-"""It is sealed from outside, when the machine is off (bake/stage.py)."""
+"""What either adds is sealed from outside, when the machine is off (bake/stage.py)."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Assembly:
 
 def toolkit_hashes() -> dict[str, str]:
     """Hashes of the toolkit's files that decide what a system layer holds."""
-    files = [PACKER / "scripts" / script for script in SYSTEM_SCRIPTS[1:-1]]
+    files = [PACKER / "scripts" / script for script in SYSTEM_SCRIPTS[1:]]
     files += [AGENT / "requirements.lock", AGENT / "requirements-build.lock", AGENT / "runtimes.py"]
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 

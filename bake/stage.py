@@ -1,7 +1,7 @@
 """One stage of a bake: a payload, a machine, Packer on it, and what the machine added.
 
 A bake has two. *system*: apt packages, runtimes, the agent's environment; made once for the same
-inputs. *image*: users, files, repos; in it only those repos are built whose layers are not there yet.
+inputs. *image*: the agent, users, files, repos; of agent and repos only those whose layers are not there yet.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import BuildError
-from agent.seal import seal
+from agent.seal import leftovers, seal
 from bake.build_machine import build_machine, wait_for_ssh
 from bake.home import Home, Run
 from bake.host import HostSettings
@@ -100,8 +100,20 @@ def run_stage(workshop: Workshop, stage: Stage, layers: Sequence[Layer]) -> Stag
         upper = work / "upper"
         machine.take_upper(upper)
     seal(upper)
+    _refuse_leftovers(upper, stage)
     _refuse_traces(upper, workshop, stage)
     return StageResult(upper, (work / "result.json").read_text())
+
+
+def _refuse_leftovers(upper: Path, stage: Stage) -> None:
+    left = leftovers(upper)
+    if left:
+        listed = "\n  ".join(left[:20])
+        raise BuildError(
+            f"it left what no sealing puts right:\n  {listed}",
+            where=f"stage {stage.name}",
+            hint="leave out the apt package or source that brings it, and bake again",
+        )
 
 
 def _refuse_traces(upper: Path, workshop: Workshop, stage: Stage) -> None:

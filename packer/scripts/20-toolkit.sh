@@ -1,5 +1,5 @@
 # The agent's own environment: a virtual environment with locked, hashed packages, apart from the
-# stack's Python; the agent itself comes with each image.
+# stack's Python; the agent itself is a layer of its own.
 cd /run/bakeboot-build
 [ ! -r host/environment ] || . host/environment
 export LC_ALL=C.UTF-8 HOME=/run/bakeboot-build/home

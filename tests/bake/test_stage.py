@@ -1,4 +1,4 @@
-"""The payload of a stage: one archive."""
+"""The payload of a stage, one archive; and what it may not have left."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import json
 import tarfile
 from pathlib import Path
 
-from bake.stage import AGENT, PACKER, as_json, pack
+import pytest
+
+from agent.errors import BuildError
+from agent.seal import seal
+from bake.stage import AGENT, PACKER, Stage, _refuse_leftovers, as_json, pack
 from tests.bake.planning import a_tree
 
 
@@ -48,3 +52,36 @@ def test_what_a_stage_needs_is_beside_the_package() -> None:
 def test_json_is_the_same_for_the_same() -> None:
     assert as_json({"b": 1, "a": 2}) == as_json({"a": 2, "b": 1})
     assert json.loads(as_json({"a": [1]})) == {"a": [1]}
+
+
+@pytest.mark.parametrize("stage", [Stage("system", (), {}), Stage("image", (), {})], ids=lambda stage: stage.name)
+@pytest.mark.parametrize(
+    ("path", "text", "what"),
+    [
+        ("etc/shadow", "root:*:1::::::\nguest::1::::::\n", "/etc/shadow: guest has an empty password"),
+        ("etc/shadow", "guest:$y$x:1::::::\n", "/etc/shadow: guest has a password"),
+        (
+            "etc/apt/sources.list.d/x.list",
+            "deb https://me:word@example.org ./\n",
+            "/etc/apt/sources.list.d/x.list: a password in an apt source",
+        ),
+    ],
+    ids=["an empty password", "a password", "an apt source"],
+)
+def test_what_no_sealing_puts_right_ends_either_stage(
+    tmp_path: Path, stage: Stage, path: str, text: str, what: str
+) -> None:
+    upper = a_tree(tmp_path / "upper", {path: text})
+    seal(upper)
+    with pytest.raises(BuildError) as told:
+        _refuse_leftovers(upper, stage)
+    assert told.value.where == f"stage {stage.name}"
+    assert told.value.what.splitlines()[1:] == [f"  {what}"]
+    assert "word" not in told.value.what.replace("password", "")
+
+
+@pytest.mark.parametrize("files", [{"etc/hosts": ""}, {"etc/shadow": "root:*:1::::::\n", "root/.bash_history": "x"}])
+def test_a_sealed_folder_that_is_only_a_part_of_an_image_is_fit(tmp_path: Path, files: dict[str, str]) -> None:
+    upper = a_tree(tmp_path / "upper", files)
+    seal(upper)
+    _refuse_leftovers(upper, Stage("image", (), {}))
