@@ -16,7 +16,7 @@ from bake.layers import Layer, key_of
 from bake.mirror import Mirror
 from bake.plan import BakePlan, RepoPlan
 from bake.render import Renderer
-from bake.source_tar import export
+from bake.source_tar import write_tar
 from bake.stack import AptSource, Stack
 from bake.stage import AGENT, PACKER, Stage, Workshop, as_json, run_stage
 from bake.voice import Voice
@@ -170,7 +170,7 @@ def _image_payload(
         payload["lib/agent"] = AGENT
     for repo in missing:
         tar = sources / f"{repo.name}.tar"
-        export(assembly.mirrors[repo.name], repo.source.commit, repo.source.repo.subdirectory, tar)
+        write_tar(assembly.mirrors[repo.name], repo.source.commit, repo.source.repo.subdirectory, tar)
         payload[f"sources/{repo.name}.tar"] = tar
     return payload
 

@@ -20,6 +20,7 @@ from agent.errors import HostError, MachineError
 from bake.home import Home, Run
 from bake.host import HostSettings
 from region.machine import Bind, Machine, MachineSpec, start_machine
+from region.netns import free_port
 
 SSH_MOUNT = "/run/bakeboot-ssh"
 BUILD_MOUNT = "/run/bakeboot-build"
@@ -108,13 +109,6 @@ def wait_for_ssh(machine: Machine, access: SshAccess, timeout: float = 60.0) -> 
         time.sleep(0.01)
     log = machine.log.read_text(errors="replace").splitlines()[-15:]
     raise MachineError("its sshd does not answer; its last lines:\n" + "\n".join(log), where=machine.spec.name)
-
-
-def free_port() -> int:
-    """A port of loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The commands about images: ``bakeboot bake, lock, init, boot, images, export, docs, doctor``."""
+"""The commands about images: ``bakeboot bake, lock, init, boot, images, export, sweep, docs, doctor``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from types import MappingProxyType
 
 import click
 
-from agent.errors import HostError
 from agent.names import MODES
 from bake import images_cli
 from bake.boot import BootOrder, boot
@@ -19,7 +18,7 @@ from bake.home import Home
 from bake.images import ImageStore
 from bake.lock import lock_stack
 from bake.mirrors import Mirrors
-from bake.output import console, print_json, voice
+from bake.output import JSON, console, print_json, voice
 from bake.reader import read_stack
 from bake.recipe import BakeOrder, bake
 from bake.sweep import sweep
@@ -32,7 +31,6 @@ STACK_FILE = click.option(
     show_default=True,
     help="The stack file.",
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
 
 def register(program: click.Group) -> None:
@@ -64,7 +62,7 @@ def bake_command(stack_file: Path, update: tuple[str, ...], update_all: bool, sc
     review and as every service of production, and answered; one that did not is kept as failed.
     """
     order = BakeOrder(stack_file, update, update_all, scratch)
-    with voice(quiet=as_json) as speaker:
+    with voice(stderr=as_json) as speaker:
         image = bake(Home.open(), order, speaker, lambda: datetime.datetime.now(datetime.UTC))
     if as_json:
         print_json({"image": image.name, "state": image.state, "digest": image.digest})
@@ -184,7 +182,7 @@ def boot_command(
     )
     home = Home.open()
     sweep(home)
-    with voice(quiet=False) as speaker:
+    with voice(stderr=False) as speaker:
         code = boot(home, ImageStore(home).find(image, stack=stack_name), order, speaker)
     raise SystemExit(code)
 
@@ -211,12 +209,11 @@ def docs_command(topic: str) -> None:
 @JSON
 def doctor_command(as_json: bool) -> None:
     """Say what this machine lacks to bake and boot, and how to get it."""
-    from bake.doctor import diagnose, gather, lacking, report, to_json
+    from bake.doctor import doctor
 
-    findings = diagnose(gather())
-    click.echo(to_json(findings) if as_json else report(findings))
-    if lacking(findings):
-        raise SystemExit(HostError.exit_code)
+    code = doctor(as_json=as_json)
+    if code:
+        raise SystemExit(code)
 
 
 def _pairs(words: tuple[str, ...], option: str, given: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:

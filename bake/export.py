@@ -11,7 +11,7 @@ import secrets
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from agent.errors import ExportError, HostError
 from bake.contained import contained
@@ -20,6 +20,7 @@ from bake.images import Image, ImageStore
 from bake.view import merged
 
 Format = Literal["squashfs", "tar.zst"]
+FORMATS: tuple[Format, ...] = get_args(Format)
 
 
 def export(store: ImageStore, image: Image, run: Run, output: Path, form: Format) -> Path:

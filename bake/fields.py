@@ -17,7 +17,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 from agent.errors import Mistake
@@ -47,8 +47,18 @@ def expected(what: str, value: object, example: str = "", hint: str = "") -> Ref
 
 def quoted(text: str) -> str:
     """`text` as a TOML string on one line: quotes, control and invisible characters escaped."""
-    escaped = json.dumps(text, ensure_ascii=False)
-    return "".join(c if c.isprintable() else _escape(c) for c in escaped)
+    return f'"{escaped(text)}"'
+
+
+def escaped(text: str) -> str:
+    """`text` as it stands in `quoted`, without the quotes around it."""
+    as_json = json.dumps(text, ensure_ascii=False)[1:-1]
+    return "".join(c if c.isprintable() else _escape(c) for c in as_json)
+
+
+def without_user(text: str) -> str:
+    """`text`, and of each URL in it *** in place of user and password."""
+    return _USER_IN_URL.sub("//***@", text)
 
 
 def _escape(character: str) -> str:
@@ -62,7 +72,7 @@ def show(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            text = _USER_IN_URL.sub("//***@", value)
+            text = without_user(value)
             return quoted(text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…")
         case int() | float():
             return str(value)[:LONGEST_SHOWN]
@@ -109,9 +119,6 @@ class Fields:
 
     def has(self, key: str) -> bool:
         return key in self._raw
-
-    def keys(self) -> Iterator[str]:
-        return iter(self._raw)
 
     def take(self, key: str, parse: Callable[[object], T], default: D) -> T | D:
         """The parsed value, or `default` when the key is absent or its value refused."""

@@ -6,10 +6,8 @@ import re
 from dataclasses import dataclass
 
 from agent.errors import SourceError
-from bake.fields import quoted
+from bake.fields import escaped, without_user
 from bake.git import GitFailed
-
-_USER_IN_URL = re.compile(r"//[^/\s@]*@")
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def said(failed: GitFailed) -> str:
     lines = failed.message.splitlines()
     telling = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines
     text = " ".join(telling[-2:]) or "git failed without a word"
-    return quoted(_USER_IN_URL.sub("//***@", text)[:300])[1:-1].replace('\\"', '"')
+    return escaped(without_user(text)[:300]).replace('\\"', '"')
 
 
 def _host(location: str) -> str:

@@ -6,11 +6,12 @@
     <home>/mirrors/    bare mirrors of the repos
     <home>/runs/       one folder a bake that is under way (owned by it through a lock)
     <home>/machines/   one folder a local machine (region's)
+    <home>/sites/      one folder a network that local machines share (region's)
     <home>/cache/      downloads of pip and npm
-    /run/bakeboot-home-<hash>/   what must never reach a disk: keys, config of machines
+    /run/bakeboot-home-<hash>/   what must never reach a disk (keys, config of machines), and Packer's sockets
 
 All of them are root's alone: layers hold set-uid programs as old as their image, logs what an index's
-address says. A folder in ``runs`` belongs to a living process, as machines do (``region.owner``).
+address says. A folder in ``runs`` belongs to a living process, as machines and sites do (``region.owner``).
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class Home:
 
 @dataclass(frozen=True)
 class Run:
-    """One run's folders: ``folder`` on disk, ``runtime`` in memory (for keys; 16 MiB)."""
+    """One run's folders: ``folder`` on disk, ``runtime`` in memory (for keys and sockets; 16 MiB)."""
 
     name: str
     folder: Path

@@ -7,26 +7,23 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import click
 
 from agent.errors import ImageError
 from agent.image import ImageManifest
 from bake.diff import ImageDiff, Subjects, diff_images
-from bake.export import export
+from bake.export import FORMATS, Format, export
 from bake.git import Git
 from bake.home import Home, locked, try_locked
 from bake.images import Image, ImageStore
 from bake.layers import size_of
 from bake.local import running_images
 from bake.mirrors import Mirrors
-from bake.output import console, print_json, print_table, voice
+from bake.output import JSON, console, print_json, print_table, voice
 from bake.prune import KEEP, PrunePlan, plan_prune, prune
 from bake.sweep import sweep
 from region.sweep import sweep as sweep_machines
-
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
 
 @click.group("images")
@@ -42,7 +39,7 @@ def list_command(as_json: bool) -> None:
     if as_json:
         print_json([_record(image) for image in found])
         return
-    rows = [(image.name, image.state, image.time, image.digest[7:19], _first_line(image.reason)) for image in found]
+    rows = [(image.name, image.state, image.time, image.digest[7:19], _one_line(image.reason)) for image in found]
     print_table(("IMAGE", "STATE", "TIME", "DIGEST", "REASON"), rows)
 
 
@@ -179,16 +176,16 @@ def _print_prune(plan: PrunePlan, freed: int, *, done: bool) -> None:
 
 @click.command("export")
 @click.argument("image", default="latest")
-@click.option("--format", "form", type=click.Choice(["squashfs", "tar.zst"]), default="tar.zst", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="tar.zst", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=None, help="The file; else IMAGE.FORMAT here.")
-def export_command(image: str, form: Literal["squashfs", "tar.zst"], output: Path | None) -> None:
+def export_command(image: str, form: Format, output: Path | None) -> None:
     """Write IMAGE to one file: squashfs or tar.zst."""
     home = Home.open()
     sweep(home)
     with (
         locked(home.layers / ".lock", shared=True),  # so that no prune takes a layer that is being read
         home.run("export") as run,
-        voice(quiet=False) as speaker,
+        voice(stderr=False) as speaker,
     ):
         store = ImageStore(home)
         found = store.find(image)
@@ -229,5 +226,5 @@ def _record(image: Image) -> dict[str, object]:
     }
 
 
-def _first_line(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text.split())[:80]

@@ -34,7 +34,7 @@ _NO_RECORD = (FileNotFoundError, ValueError, KeyError, TypeError)
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: ``kind`` is base, system, deps, repo or top; ``name`` a repo's name where there is one."""
+    """One layer: ``kind`` is base, system, agent, deps, repo or top; ``name`` the base's or the repo's, else empty."""
 
     id: str
     kind: str

@@ -6,7 +6,6 @@ A pin stays until somebody asks to move it (`bakeboot lock --update REPO`), or s
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from typing import Literal
 from agent.errors import Mistake, SourceError, StackError
 from bake import source_values
 from bake.fields import Fields, Refused, Report, expected, quoted
+from bake.home import write_atomically
 from bake.mirror import Mirror
 from bake.mirrors import Mirrors, joined
 from bake.stack import Repo, Stack
@@ -136,18 +136,17 @@ def lock_stack(
     *,
     update: Collection[str] = (),
     look: Literal["all", "unpinned"] = "all",
-    fetched: Callable[[str], None] = lambda name: None,
 ) -> LockPlan:
     """Brings the lock file at `path` up to date with `stack`.
 
     `update` names the repos whose pins follow their refs. `look`: at all repositories, so that each one that moved is
-    told; or only at those that need it, so that a bake from a complete lock asks nobody. `fetched` hears of each repo
-    that was looked at, on any thread. Raises StackError, and SourceError with every ref that is gone.
+    told; or only at those that need it, so that a bake from a complete lock asks nobody. Raises StackError, and
+    SourceError with every ref that is gone.
     """
     _check_update(stack, update)
     lock = read_lock(path)
     names = tuple(stack.repos) if look == "all" else unpinned(stack, lock, update)
-    found = mirrors.update([stack.repos[name] for name in names], fetched=fetched)
+    found = mirrors.update(stack.repos[name] for name in names)
     heads = _heads(stack, lock, found)
     plan = plan_lock(stack, lock, heads, update)
     if plan.lock != lock or not path.exists():
@@ -236,12 +235,9 @@ def render_lock(lock: Lock) -> str:
 
 def write_lock(path: Path, lock: Lock) -> None:
     """Writes the file whole or not at all. Raises StackError when it can't be written."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        fresh.write_text(render_lock(lock))
-        fresh.replace(path)
+        write_atomically(path, render_lock(lock))
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         reason = (error.strerror or "it can't be written").lower()
         raise StackError([Mistake(str(path), reason, f"ls -ld {path.parent}")]) from None
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.errors import SourceError
-from bake.fields import quoted
+from bake.fields import escaped, quoted
 from bake.git import Git, GitFailed
 from bake.git_errors import said
 from bake.source_values import is_commit, is_ref
@@ -22,6 +22,8 @@ HEAD = "refs/bakeboot/HEAD"
 """Where a mirror keeps the remote's default branch."""
 LONGEST_FILE = 64 * 1024**2
 """Bytes of a file that `Mirror.read` gives; the lock file of a large Node project has some megabytes."""
+LONGEST_LOG = 1000
+"""Commits that `Mirror.log` tells."""
 MOST_LINKS = 8
 """How many symlinks in a row are followed."""
 
@@ -128,15 +130,15 @@ class Mirror:
         hint = f"subdirectory = {quoted(near[0])}" if near else f"git ls-tree -d -r {commit}"
         raise self._error(f"commit {commit[:12]} has no directory {quoted(subdirectory)}", hint)
 
-    def log(self, after: str, until: str, *, subdirectory: str = "", limit: int = 1000) -> list[Logged]:
-        """The commits that `until` has and `after` has not, newest first."""
+    def log(self, after: str, until: str, *, subdirectory: str = "") -> list[Logged]:
+        """The commits that `until` has and `after` has not, newest first; a thousand at most."""
         span = f"{self._known(after)}..{self._known(until)}"
         arguments = (
             "log",
             "-z",
             "--no-show-signature",
             "--format=%H %s",
-            f"--max-count={limit}",
+            f"--max-count={LONGEST_LOG}",
             "--end-of-options",
             span,
             "--",
@@ -244,7 +246,7 @@ class Mirror:
             return self._error(f"{self.location} has no branch and no tag: nothing was committed", "commit, and push")
         short = [name.split("/", 2)[2] for name in refs]
         near = difflib.get_close_matches(ref, short, n=3, cutoff=0.4) or sorted(short)[:3]
-        listed = ", ".join(quoted(name)[1:-1] for name in near)
+        listed = ", ".join(escaped(name) for name in near)
         if ref == "HEAD":
             return self._error(f"{self.location} has no default branch; it has {listed}", f"ref = {quoted(near[0])}")
         if re.fullmatch(r"[0-9a-f]{7,39}", ref):
@@ -253,7 +255,7 @@ class Mirror:
             )
         what = "commit" if is_commit(ref) else "ref"
         return self._error(
-            f"{self.location} has no {what} {quoted(ref)[1:-1]}; nearest: {listed}", f"ref = {quoted(near[0])}"
+            f"{self.location} has no {what} {escaped(ref)}; nearest: {listed}", f"ref = {quoted(near[0])}"
         )
 
     def _error(self, what: str, hint: str) -> SourceError:

@@ -9,19 +9,19 @@ but refs: a commit that `stack.lock` names stays even when its branch was rewrit
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from agent.errors import HostError, SourceError
 from bake.git import REMOTE_TIMEOUT, Git, GitFailed
 from bake.git_errors import explain
+from bake.home import take_lock
 from bake.mirror import HEAD, Mirror
 from bake.source_values import is_commit
 from bake.stack import Repo
@@ -35,12 +35,9 @@ _BRANCHES_AND_TAGS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 class Mirrors:
     """All mirrors of a home. Fetches many at once."""
 
-    def __init__(
-        self, directory: Path, git: Git, *, parallel: int = PARALLEL, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, directory: Path, git: Git, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._directory = directory
         self._git = git
-        self._parallel = parallel
         self._sleep = sleep
 
     def path_of(self, location: str) -> Path:
@@ -54,18 +51,16 @@ class Mirrors:
         """Every mirror that there is, whatever stack it serves."""
         return [Mirror(path.stem, str(path), path, self._git) for path in sorted(self._directory.glob("*.git"))]
 
-    def update(self, repos: Iterable[Repo], *, fetched: Callable[[str], None] = lambda name: None) -> dict[str, Mirror]:
-        """Fetches them all. `fetched` hears the name of each repo that is done, on any thread."""
-        return self._each(repos, lambda repo: self._fetch(repo, None), fetched)
+    def update(self, repos: Iterable[Repo]) -> dict[str, Mirror]:
+        """Fetches them all."""
+        return self._each(repos, lambda repo: self._fetch(repo, None))
 
-    def hold(
-        self, repos: Iterable[Repo], commits: Mapping[str, str], *, fetched: Callable[[str], None] = lambda name: None
-    ) -> dict[str, Mirror]:
+    def hold(self, repos: Iterable[Repo], commits: Mapping[str, str]) -> dict[str, Mirror]:
         """Mirrors that have these commits (by repo name): fetches only what is missing.
 
         Raises SourceError for a commit that can't be had any more.
         """
-        return self._each(repos, lambda repo: self._fetch(repo, commits[repo.name]), fetched)
+        return self._each(repos, lambda repo: self._fetch(repo, commits[repo.name]))
 
     def uncommitted(self, repo: Repo) -> str | None:
         """A sentence about changes in a working copy on this machine that no commit has; None when there are none."""
@@ -89,25 +84,17 @@ class Mirrors:
         files = "1 file" if count == 1 else f"{count} files"
         return f"{repo.name}: {files} in {path} not committed: an image gets commits only" if count else None
 
-    def _each(
-        self, repos: Iterable[Repo], work: Callable[[Repo], Mirror], fetched: Callable[[str], None]
-    ) -> dict[str, Mirror]:
+    def _each(self, repos: Iterable[Repo], work: Callable[[Repo], Mirror]) -> dict[str, Mirror]:
         """Runs `work` for all, several at a time, and tells every failure, not the first."""
-
-        def one(repo: Repo) -> Mirror:
-            mirror = work(repo)
-            fetched(repo.name)
-            return mirror
-
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
         except OSError as failed:
             reason = (failed.strerror or "it can't be made").lower()
             raise HostError(reason, where=str(self._directory), hint="BAKEBOOT_HOME=DIRECTORY bakeboot …") from None
         futures: dict[str, Future[Mirror]] = {}
-        with ThreadPoolExecutor(self._parallel) as pool:
+        with ThreadPoolExecutor(PARALLEL) as pool:
             try:
-                futures = {repo.name: pool.submit(one, repo) for repo in repos}
+                futures = {repo.name: pool.submit(work, repo) for repo in repos}
                 errors = [error for future in futures.values() if (error := future.exception()) is not None]
             except BaseException:
                 self._git.stop()
@@ -175,25 +162,21 @@ class Mirrors:
     @contextmanager
     def _locked(self, mirror: Mirror) -> Iterator[None]:
         """Holds a mirror's lock; waits for another bakeboot that fetches the same repository."""
-        with mirror.path.with_suffix(".lock").open("w") as lock:
-            for _ in range(int(REMOTE_TIMEOUT / _NAP)):
-                if self._git.stopped:
-                    raise SourceError("stopped while it waited for another fetch", where=mirror.name)
-                if _try(lock):
-                    break
-                self._sleep(_NAP)
-            else:
-                what = f"another bakeboot has been fetching {mirror.location} for {REMOTE_TIMEOUT / 60:g} minutes"
-                raise SourceError(what, where=mirror.name, hint=f"fuser -v {lock.name}")
+        path = mirror.path.with_suffix(".lock")
+        for _ in range(int(REMOTE_TIMEOUT / _NAP)):
+            if self._git.stopped:
+                raise SourceError("stopped while it waited for another fetch", where=mirror.name)
+            lock = take_lock(path, wait=False)
+            if lock is not None:
+                break
+            self._sleep(_NAP)
+        else:
+            what = f"another bakeboot has been fetching {mirror.location} for {REMOTE_TIMEOUT / 60:g} minutes"
+            raise SourceError(what, where=mirror.name, hint=f"fuser -v {path}")
+        try:
             yield
-
-
-def _try(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        finally:
+            os.close(lock)
 
 
 def _lost(repo: Repo, mirror: Mirror, commit: str) -> SourceError:

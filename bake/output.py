@@ -13,6 +13,9 @@ from rich.table import Table
 
 from bake.voice import ConsoleVoice
 
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+"""The option of every command that can do so."""
+
 
 def console(*, stderr: bool = False) -> Console:
     """A console that prints texts as they are: a commit's subject is no markup, and ``:8000:`` no emoji."""
@@ -37,9 +40,9 @@ def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> No
 
 
 @contextmanager
-def voice(*, quiet: bool) -> Iterator[ConsoleVoice]:
-    """A voice for one command: on stdout, or on stderr where stdout is for JSON."""
-    speaker = ConsoleVoice(console(stderr=quiet))
+def voice(*, stderr: bool) -> Iterator[ConsoleVoice]:
+    """A voice for one command: on stdout, or on ``stderr`` where stdout is for JSON."""
+    speaker = ConsoleVoice(console(stderr=stderr))
     try:
         yield speaker
     except BaseException:

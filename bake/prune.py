@@ -37,11 +37,10 @@ def plan_prune(
     *,
     running: Iterable[str],
     keep: int = KEEP,
-    keep_failed: int = 1,
 ) -> PrunePlan:
     """Decide. ``images`` the oldest first; ``running`` are names of images that machines run.
 
-    Of each stack the ``keep`` newest verified and the ``keep_failed`` newest failed ones stay.
+    Of each stack the ``keep`` newest verified ones and the newest failed one stay.
     """
     in_use = set(running)
     kept: dict[str, Kept] = {}
@@ -49,7 +48,7 @@ def plan_prune(
         mine = [image for image in images if image.stack == stack]
         for image in _newest(mine, "verified", keep):
             kept[image.name] = Kept(image, f"one of the {keep} newest verified")
-        for image in _newest(mine, "failed", keep_failed):
+        for image in _newest(mine, "failed", 1):
             kept[image.name] = Kept(image, "the newest that failed")
     for image in images:
         if image.name in in_use:

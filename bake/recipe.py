@@ -90,9 +90,7 @@ def bake(home: Home, order: BakeOrder, voice: Voice, now: Callable[[], datetime.
         voice.say(f"{image.name} is built: {len(layers)} layers, {image.digest[:19]}")
 
         voice.step("verifying")
-        return judge(
-            images, image, lambda: verify_image(home, images, image, run, stack.directory / "image_tests", voice)
-        )
+        return judge(images, image, lambda: verify_image(images, image, run, stack.directory / "image_tests", voice))
 
 
 def _fetch(home: Home, stack: Stack, order: BakeOrder, voice: Voice) -> tuple[Lock, Mapping[str, Mirror]]:

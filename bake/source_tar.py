@@ -13,12 +13,11 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from agent.errors import SourceError
-from bake.fields import quoted
+from bake.fields import escaped, quoted
 from bake.git import GitFailed
 from bake.git_errors import said
 from bake.mirror import Entry, Mirror
@@ -29,18 +28,7 @@ _LFS_FILTER = re.compile(rb"\bfilter=lfs\b")
 _SYMLINK, _SUBMODULE, _EXECUTABLE = "120000", "160000", "100755"
 
 
-@dataclass(frozen=True)
-class Exported:
-    """What a tar file holds."""
-
-    commit: str
-    tree: str
-    files: int
-    size: int
-    """Bytes of all files together."""
-
-
-def export(mirror: Mirror, commit: str, subdirectory: str, tar_path: Path) -> Exported:
+def write_tar(mirror: Mirror, commit: str, subdirectory: str, tar_path: Path) -> None:
     """Writes the tree of `commit` (or its `subdirectory`, as the top) to `tar_path`, which appears complete or not.
 
     Raises SourceError for what can't be exported, and says which file.
@@ -58,7 +46,6 @@ def export(mirror: Mirror, commit: str, subdirectory: str, tar_path: Path) -> Ex
         ) from None
     finally:
         partial.unlink(missing_ok=True)
-    return Exported(commit, mirror.tree(commit, subdirectory), len(entries), sum(entry.size for entry in entries))
 
 
 def _refuse_harm(mirror: Mirror, entries: Sequence[Entry]) -> None:
@@ -66,7 +53,7 @@ def _refuse_harm(mirror: Mirror, entries: Sequence[Entry]) -> None:
     if len(files) != len(entries):
         raise SourceError("its tree names a file twice", where=mirror.name, hint=f"git -C {mirror.path} fsck")
     for entry in entries:
-        path = quoted(entry.path)[1:-1]
+        path = escaped(entry.path)
         if entry.mode == _SUBMODULE:
             what = f"{path} is a submodule, whose files are not in this repository"
             hint = f"git rm {path}    and make it a repo of its own in stack.toml, or commit its files (git subtree)"
@@ -174,7 +161,7 @@ def _uses_lfs(mirror: Mirror, commit: str) -> bool:
 
 
 def _lfs_error(mirror: Mirror, pointers: list[str]) -> SourceError:
-    shown = ", ".join(quoted(path)[1:-1] for path in pointers[:3])
+    shown = ", ".join(escaped(path) for path in pointers[:3])
     more = f" and {len(pointers) - 3} more" if len(pointers) > 3 else ""
     return SourceError(
         f"{shown}{more}: kept in Git LFS, so that the repository holds only a pointer",

@@ -24,7 +24,7 @@ from agent.image import WEB
 from bake.boot import patience
 from bake.build_machine import SshAccess, make_ssh_access
 from bake.contained import contained
-from bake.home import Home, Run
+from bake.home import Run
 from bake.images import Image, ImageStore
 from bake.local import LocalInstance, Request, lent, local_instance
 from bake.voice import Voice
@@ -43,7 +43,6 @@ SPECS_TIME = 900
 class Verification:
     """What every part of one verification shares. ``specs`` may not exist: a stack need not have any."""
 
-    home: Home
     run: Run
     images: ImageStore
     image: Image
@@ -64,11 +63,11 @@ class Verification:
             log.write(text.rstrip("\n") + "\n")
 
 
-def verify_image(home: Home, images: ImageStore, image: Image, run: Run, specs: Path, voice: Voice) -> None:
+def verify_image(images: ImageStore, image: Image, run: Run, specs: Path, voice: Voice) -> None:
     """Boot and ask ``image``; raises VerifyError that names the machine and what it did not do."""
     log = image.folder / "verify.log"
-    with Site.open(home.root, home.runtime) as site:
-        check = Verification(home, run, images, image, site, specs, voice, log, threading.Lock(), threading.Event())
+    with Site.open(images.home.root, images.home.runtime) as site:
+        check = Verification(run, images, image, site, specs, voice, log, threading.Lock(), threading.Event())
         with _machine(check, "review", None, {}) as (review, access):
             _run_specs(check, review, access, review)
             services = review.manifest.services.values()

@@ -23,14 +23,14 @@ def test_json_is_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_voice_leaves_stdout_to_json(capsys: pytest.CaptureFixture[str]) -> None:
-    with voice(quiet=True) as speaker:
+    with voice(stderr=True) as speaker:
         speaker.say("x")
     assert capsys.readouterr() == ("", "  x\n")
 
 
 def test_a_voice_says_when_a_step_broke_off(capsys: pytest.CaptureFixture[str]) -> None:
     def broken() -> None:
-        with voice(quiet=False) as speaker:
+        with voice(stderr=False) as speaker:
             speaker.step("fetching")
             raise ZeroDivisionError
 

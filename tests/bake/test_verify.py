@@ -19,13 +19,12 @@ from tests.bake.test_local import FakeMachine, instance
 
 
 def verification(folder: Path) -> Verification:
-    home = a_home(folder)
-    images = ImageStore(home)
+    images = ImageStore(a_home(folder))
     image = an_image(images, [], "built")
     run = Run("bake-1", folder, folder)
     site = cast("Site", None)
     log, lock, stopped = folder / "verify.log", threading.Lock(), threading.Event()
-    return Verification(home, run, images, image, site, folder / "image_tests", Mute(), log, lock, stopped)
+    return Verification(run, images, image, site, folder / "image_tests", Mute(), log, lock, stopped)
 
 
 class Mute:
