@@ -43,7 +43,7 @@ from agent.build_plan import BuildRequest, is_setting, package_settings
 from agent.checkout import switch
 from agent.detect import Detected, detect
 from agent.errors import BuildError
-from agent.names import NAME_RULE, is_name
+from agent.names import BUILD_USER, NAME_RULE, is_name
 from agent.runtimes import RUNTIMES, Base, install_node, read_base
 from agent.steps import Account, Runner, Step, last_lines, scratch_directory
 
@@ -225,7 +225,7 @@ def read_plan(text: str, base: Base) -> BuildPlan:
         _read_request(plan, _Fields(repo, f"build plan: repos[{number}]"), settings, base)
         for number, repo in enumerate(repos)
     )
-    user = plan.document.get("user", "bakeboot-build")
+    user = plan.document.get("user", BUILD_USER)
     return BuildPlan(
         requests=requests,
         user=user if isinstance(user, str) and os.geteuid() == 0 else None,

@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agent.errors import BuildError
+from agent.names import RECORD
 
-RECORD = ".bakeboot/checkout.json"
 PROCESSES = ".bakeboot/processes"
 CURRENT = "current"
 COMPLETE = ".complete"

@@ -24,7 +24,7 @@ from agent.health import Answer
 from agent.image import ImageManifest, Service
 from agent.instance import read_checkouts
 from agent.names import is_name
-from agent.releasecmd import Releases
+from agent.releasecmd import DONE, ReleaseRecords
 from agent.selfcontained import releases_path
 from agent.state import Lock, Places
 from agent.systemd import Systemd
@@ -124,9 +124,9 @@ def retry_release(repo: str, places: Places, systemd: Systemd) -> int:
         raise ReleaseCommandError("a boot is under way", hint=f"journalctl -f -u {BOOT_UNIT}")
     try:
         commit = read_checkouts(places, [repo])[repo].commit
-        releases = Releases(releases_path(places, state.checked_instance_id(instance_id)), time.time)
+        releases = ReleaseRecords(releases_path(places, state.checked_instance_id(instance_id)), time.time)
         record = releases.find(repo, commit)
-        if record is None or record["state"] == "done":
+        if record is None or record["state"] == DONE:
             how = "has not run" if record is None else "has not failed"
             raise ReleaseCommandError(f"the release command of commit {commit[:12]} {how}", where=repo)
         releases.forget(repo, commit)

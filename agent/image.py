@@ -15,7 +15,6 @@ from agent.names import NAME_RULE, datastore_unit, is_name, service_unit
 from agent.word import Word
 
 VERSION = 1
-PATH = "/etc/bakeboot/image.json"
 
 WEB, WORKER, CLOCK = KINDS = ("web", "worker", "clock")
 POSTGRESQL, REDIS = DATASTORE_KINDS = ("postgresql", "redis")
@@ -123,7 +122,7 @@ class ImageManifest(Word):
     packages: Packages
 
     @classmethod
-    def read(cls, path: str = PATH) -> ImageManifest:
+    def read(cls, path: str) -> ImageManifest:
         """The manifest in the file at ``path``; ImageError when it is not there or can't be read."""
         try:
             with open(path, encoding="utf-8") as file:

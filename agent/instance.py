@@ -10,6 +10,7 @@ import json
 from agent import envfile, state
 from agent.environment import Checkout, Config
 from agent.errors import ConfigError, ImageError
+from agent.names import RECORD
 from agent.state import Places
 
 EVERYONE = "_all"
@@ -17,7 +18,7 @@ EVERYONE = "_all"
 
 def read_checkouts(places: Places, repos: list[str]) -> dict[str, Checkout]:
     """What ``current`` of each of ``repos`` says of itself; ImageError when one can't be read."""
-    return {repo: _checkout(f"{places.checkout(repo)}/.bakeboot/checkout.json") for repo in repos}
+    return {repo: _checkout(f"{places.checkout(repo)}/{RECORD}") for repo in repos}
 
 
 def _checkout(path: str) -> Checkout:

@@ -21,6 +21,12 @@ TAG_MODE = "bakeboot:mode"
 TAG_SERVICE = "bakeboot:service"
 TAG_RELEASE = "bakeboot:release"
 
+BUILD_USER = "bakeboot-build"
+"""The system user that builds run as."""
+
+RECORD = ".bakeboot/checkout.json"
+"""Below a checkout: what it says of itself (see ``agent/checkout.py``)."""
+
 NAME_RULE = "a-z, 0-9 and hyphens, 1 to 24 characters, starting with a letter, no hyphen at the end"
 
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
@@ -45,6 +51,6 @@ def service_user(service: str) -> str:
     return f"bb-{service}"
 
 
-def variable(name: str, suffix: str = "URL") -> str:
-    """The environment variable for a name: ``orders-api`` gives ``ORDERS_API_URL``."""
-    return f"{name.replace('-', '_').upper()}_{suffix}"
+def variable(name: str) -> str:
+    """The environment variable for the address of a service or datastore: ``orders-api`` gives ``ORDERS_API_URL``."""
+    return f"{name.replace('-', '_').upper()}_URL"

@@ -9,8 +9,7 @@ import json
 from pathlib import Path
 
 from agent.image import ImageManifest, Packages
-
-CHECKOUT_FILE = ".bakeboot/checkout.json"
+from agent.names import RECORD
 
 
 def installed_packages(root: Path, repos: dict[str, str]) -> Packages:
@@ -18,7 +17,7 @@ def installed_packages(root: Path, repos: dict[str, str]) -> Packages:
     python: dict[str, dict[str, str]] = {}
     node: dict[str, dict[str, str]] = {}
     for repo, commit in repos.items():
-        checkout = json.loads((root / "srv/bakeboot" / repo / commit / CHECKOUT_FILE).read_text())
+        checkout = json.loads((root / "srv/bakeboot" / repo / commit / RECORD).read_text())
         for language, versions in checkout.get("packages", {}).items():
             {"python": python, "node": node}[language][repo] = dict(versions)
     return Packages(apt=apt_packages(root), python=python, node=node)

@@ -24,7 +24,7 @@ Record = dict[str, object]
 """``state``, ``since`` (RFC 3339), and once it has ended ``status`` (None: its time was over) and ``lines``."""
 
 
-class Releases:
+class ReleaseRecords:
     """The record of this instance, by repo and commit; written to disk at each change."""
 
     def __init__(self, path: str, clock: Callable[[], float]) -> None:
@@ -64,7 +64,7 @@ class Releases:
         return ReleaseCommandError(f"the record can't be read: {why}", where=self._path, hint=hint)
 
 
-def runner(repo: Repo, image: ImageManifest) -> Service | None:
+def release_service(repo: Repo, image: ImageManifest) -> Service | None:
     """The service whose user and environment the line gets: the repo's web one, else its first; None without any."""
     services = [service for service in image.services.values() if service.repo == repo.name]
     return next((service for service in services if service.kind == WEB), services[0] if services else None)
@@ -73,7 +73,7 @@ def runner(repo: Repo, image: ImageManifest) -> Service | None:
 def run_all(
     image: ImageManifest,
     checkouts: dict[str, Checkout],
-    releases: Releases,
+    releases: ReleaseRecords,
     run: Callable[[str, Service], Outcome],
 ) -> None:
     """Run what has not run yet, one repo after the other. ``run`` gets the line and the service that it runs as.
@@ -81,7 +81,7 @@ def run_all(
     Raises ReleaseCommandError for a line that fails, has failed, or was cut off.
     """
     for repo in image.repos.values():
-        service = runner(repo, image)
+        service = release_service(repo, image)
         if repo.release is None or service is None:
             continue
         commit = checkouts[repo.name].commit

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.checkout import remove
+from agent.environment import SYSTEM_PATH
 from agent.errors import BuildError
 from agent.packages import apt_packages
 from agent.steps import Runner, Step
 
 RUNTIMES = Path("/opt/bakeboot/runtimes")
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 ASK_SECONDS = 60.0
 """How long npm may take to say which Nodes there are."""
@@ -175,7 +175,7 @@ def environment(scratch: Path, settings: Mapping[str, str], *, path: tuple[Path,
     """All that a build sees: PATH, HOME, LANG, a private TMPDIR, and the package settings handed over."""
     return {
         **settings,
-        "PATH": os.pathsep.join([*map(str, path), PATH]),
+        "PATH": os.pathsep.join([*map(str, path), SYSTEM_PATH]),
         "HOME": str(scratch / "home"),
         "TMPDIR": str(scratch / "tmp"),
         "LANG": "C.UTF-8",

@@ -16,10 +16,9 @@ from pathlib import Path
 from agent.build_cli import LOGS, SCRATCH, TIME_LIMIT
 from agent.build_plan import package_settings
 from agent.errors import BuildError
+from agent.names import BUILD_USER
 from agent.runtimes import RUNTIMES, install_node
 from agent.steps import Account, Runner, last_lines, scratch_directory
-
-BUILD_USER = "bakeboot-build"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -94,7 +94,7 @@ def run_release_commands(
     doors: Doors, decided: Decided, checkouts: dict[str, Checkout], variables: dict[str, dict[str, str]]
 ) -> None:
     """The ``release:`` lines that this instance has not run yet; their output goes to the journal."""
-    releases = releasecmd.Releases(releases_path(doors.places, decided.instance_id), doors.clock)
+    releases = releasecmd.ReleaseRecords(releases_path(doors.places, decided.instance_id), doors.clock)
 
     def run_line(line: str, service: Service) -> Outcome:
         secrets = secrets_of(service, variables[service.name])

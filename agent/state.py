@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 
 _ID_CHARACTERS = frozenset("0123456789abcdef")
 
-PHASES = (
-    "metadata", "tags", "starting", "datastores", "release", "services", "settling", "ready", "idle", "failed",
-)  # fmt: skip
-"""What a boot is doing, in this order. ``idle`` is mode ``bake``: nothing runs."""
-
 
 class Places(Word):
     """The directories of an instance, without a slash at the end. ``under`` gives those of a root elsewhere."""
@@ -172,7 +167,9 @@ class Lock:
 class Status:
     """``status.json``: what this boot decided, is doing, and how it ended. Holds no secret; anyone may read it.
 
-    A second run in one boot keeps what the first has started, until it has decided itself.
+    Its phases: metadata, tags, starting, datastores, release, services, settling; it ends as ready, idle (mode
+    ``bake``: nothing runs) or failed. A second run in one boot keeps what the first has started, until it has
+    decided itself.
     """
 
     def __init__(self, places: Places, clock: Callable[[], float]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from agent.environment import SYSTEM_PATH
 from agent.errors import MachineError
 from agent.image import WEB, ImageManifest
 from agent.names import ENVIRONMENTS, variable
@@ -87,8 +88,7 @@ def patience(manifest: ImageManifest) -> float:
 def enter(machine: Machine, command: Sequence[str] = ("/bin/bash", "-l")) -> int:
     """Run a command inside, on this terminal; returns its exit code."""
     inside = ["nsenter", f"--target={machine.leader}", "--all", "--root", "--wdns=/root", "--", *command]
-    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
-    environment["TERM"] = os.environ.get("TERM", "dumb")
+    environment = {"PATH": SYSTEM_PATH, "HOME": "/root", "TERM": os.environ.get("TERM", "dumb")}
     return subprocess.run(inside, env=environment, check=False).returncode
 
 

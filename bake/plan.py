@@ -18,15 +18,14 @@ from agent.detect import PYTHON
 from agent.environment import datastore_variables
 from agent.errors import Mistake, StackError
 from agent.image import POSTGRESQL, Base, Boot, Datastore, Health, ImageManifest, Packages, Repo, Service
-from agent.names import datastore_unit, service_unit, service_user, variable
-from agent.releasecmd import runner
+from agent.names import BUILD_USER, datastore_unit, service_unit, service_user, variable
+from agent.releasecmd import release_service
 from agent.runtimes import Base as BuildBase
 from bake import stack as words
 from bake.base import BASES
 from bake.layers import key_of
 from bake.sources import RELEASE, Source
 
-BUILD_USER = "bakeboot-build"
 TOOLKIT_PACKAGES = ("build-essential", "libsystemd-dev", "pkg-config", "python3-dev")
 """What the agent's environment is built with; compilers stay, as an admin rebuilds on the machine."""
 
@@ -187,7 +186,7 @@ def _service(stack: words.Stack, service: words.Service, source: Source, mistake
 def _unmigrated(manifest: ImageManifest) -> Iterator[str]:
     """A release command works on the databases of one service: what is told of others of its repo with their own."""
     for repo in manifest.repos.values():
-        one = runner(repo, manifest)
+        one = release_service(repo, manifest)
         if repo.release is None or one is None:
             continue
         for datastore in manifest.datastores.values():

@@ -9,7 +9,7 @@ from agent.command import Outcome
 from agent.environment import Checkout
 from agent.errors import ReleaseCommandError
 from agent.image import ImageManifest, Repo, Service
-from agent.releasecmd import Releases, run_all, runner
+from agent.releasecmd import ReleaseRecords, release_service, run_all
 from tests.agent.test_image import GOLDEN
 
 IMAGE = ImageManifest.read(str(GOLDEN))
@@ -28,8 +28,8 @@ class Runs:
         return self.outcome
 
 
-def releases(folder: Path) -> Releases:
-    return Releases(str(folder / "releases.json"), lambda: 0.0)
+def releases(folder: Path) -> ReleaseRecords:
+    return ReleaseRecords(str(folder / "releases.json"), lambda: 0.0)
 
 
 def go(folder: Path, runs: Runs, commit: str = COMMIT, image: ImageManifest = IMAGE) -> None:
@@ -111,12 +111,12 @@ def test_a_record_that_can_not_be_read_stops_the_boot(tmp_path: Path, text: str)
 
 
 def test_it_runs_as_the_repo_s_web_service_else_its_first() -> None:
-    assert getattr(runner(IMAGE.repos["storefront"], IMAGE), "name", None) == "storefront"
+    assert getattr(release_service(IMAGE.repos["storefront"], IMAGE), "name", None) == "storefront"
     without = ImageManifest(
         **{f: getattr(IMAGE, f) for f in IMAGE.__fields__}
         | {"services": {n: s for n, s in IMAGE.services.items() if n != "storefront"}}
     )
-    assert getattr(runner(IMAGE.repos["storefront"], without), "name", None) == "orders-worker"
+    assert getattr(release_service(IMAGE.repos["storefront"], without), "name", None) == "orders-worker"
 
 
 def test_a_repo_without_a_service_runs_none(tmp_path: Path) -> None:

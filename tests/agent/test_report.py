@@ -11,7 +11,7 @@ from agent.environment import Checkout
 from agent.errors import ImageError, ReleaseCommandError
 from agent.health import Answer
 from agent.image import ImageManifest, Service
-from agent.releasecmd import Releases
+from agent.releasecmd import ReleaseRecords
 from agent.report import Report, as_json, as_text, explained, look
 from agent.state import Lock, Places
 from agent.systemd import Systemd
@@ -147,8 +147,8 @@ def with_release(root: Path, state: str | None) -> Places:
     return places
 
 
-def releases(places: Places) -> Releases:
-    return Releases(f"{places.instance(INSTANCE)}/releases.json", lambda: 0.0)
+def releases(places: Places) -> ReleaseRecords:
+    return ReleaseRecords(f"{places.instance(INSTANCE)}/releases.json", lambda: 0.0)
 
 
 @pytest.mark.parametrize("state", ["failed", "running"])
