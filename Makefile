@@ -83,6 +83,6 @@ lock: ## pin anew, with hashes: the toolkit's environment and the agent's
 	$(PIP_COMPILE) --output-file agent/requirements.lock agent/requirements.in
 	echo setuptools | $(PIP_COMPILE) --output-file agent/requirements-build.lock -
 
-clean: ## remove what make and the tests made (images of the test home included)
+clean: ## remove build/ with the tests' home, the environment and caches; not $BAKEBOOT_HOME, nor bench's folder
 	rm -rf --one-file-system build dist $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
