@@ -17,7 +17,9 @@ from agent.systemd import Systemd, UnitState
 from agent.word import Word
 
 HTTP_SECONDS = 2.0
+"""For a web service to take the connection, and again to answer."""
 CHECK_SECONDS = 10.0
+"""Until a ``check`` line is told to end; it may take what ``agent/command.py`` gives it to do so."""
 
 
 class Answer(Word):
@@ -96,7 +98,7 @@ class Settling:
         return all(self._settled(watched, now) for watched in self._watched.values())
 
     def pause(self, now: float) -> float:
-        """Seconds until something can change: a check is due, or the settle time of the last one is over."""
+        """Seconds until the next check is due; what has settled by then is seen then."""
         moments = [watched.next_ask for watched in self._watched.values()]
         return max(0.01, min(moments, default=now) - now)
 
@@ -127,7 +129,11 @@ def settle(
 
 
 def ask(services: list[Service], run_check: Callable[[Service], Answer]) -> dict[str, Answer]:
-    """Ask all of ``services`` at once; by service. Each answers within HTTP_SECONDS or CHECK_SECONDS."""
+    """Ask all of ``services`` at once; by service.
+
+    It takes as long as the slowest: a web service up to twice HTTP_SECONDS, a ``check`` line CHECK_SECONDS and then
+    ``command.KILL_AFTER`` and ``command.GRACE``.
+    """
     answers: dict[str, Answer] = {}
 
     def ask_one(service: Service) -> None:
@@ -148,7 +154,10 @@ def _ask(service: Service, run_check: Callable[[Service], Answer]) -> Answer:
 
 
 def http_answer(port: int, path: str, expected: int, *, seconds: float = HTTP_SECONDS) -> Answer:
-    """What a GET of ``path`` from this machine gives. A redirect is an answer like any other, never followed."""
+    """What a GET of ``path`` from this machine gives. A redirect is an answer like any other, never followed.
+
+    ``seconds``: for the connection, and again for the answer.
+    """
     until = time.monotonic() + seconds
     connection = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
     try:
