@@ -5,19 +5,21 @@ Not `http.server`: that asks DNS for its own name at start, and its headers are 
 
 from __future__ import annotations
 
-import contextlib
+import re
 import socket
 import threading
 from email.utils import formatdate
 from typing import BinaryIO
 
 from region import netns
+from region.acceptor import Acceptor
 from region.metadata import MetadataService, Request, Response, failure
 
 ADDRESS = "169.254.169.254"
 PORT = 80
 _IDLE = 65.0  # seconds without a request, after which a connection is closed
-_LONGEST_LINE = 8192
+_LONGEST_LINE = 8192  # bytes
+_LONGEST_BODY = 8192
 
 
 class MetadataServer:
@@ -25,50 +27,20 @@ class MetadataServer:
 
     def __init__(self, service: MetadataService, namespace: str | None, host: str = ADDRESS, port: int = PORT) -> None:
         self.service = service
-        self._listener = netns.listen(namespace, host, port)
-        self.port = int(self._listener.getsockname()[1])
-        self._closing = threading.Event()
-        self._lock = threading.Lock()
-        self._open: dict[threading.Thread, socket.socket] = {}
-        self._acceptor = threading.Thread(target=self._accept, name="imds", daemon=True)
+        self._acceptor = Acceptor(netns.listen(namespace, host, port), self._serve, "imds")
+        self.port = self._acceptor.port
         self._acceptor.start()
 
     def close(self) -> None:
-        self._closing.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept
-        self._listener.close()
-        self._acceptor.join()
-        with self._lock:
-            connections = dict(self._open)
-        for connection in connections.values():
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in connections:
-            thread.join()
-
-    def _accept(self) -> None:
-        while not self._closing.is_set():
-            try:
-                connection, (source, _) = self._listener.accept()
-            except OSError:  # closing, or too many open files: then the next try may do
-                self._closing.wait(0.05)
-                continue
-            thread = threading.Thread(target=self._serve, args=(connection, source), name="imds-client", daemon=True)
-            with self._lock:
-                self._open[thread] = connection
-            thread.start()
+        """Ends all connections, answered or not, and returns when no thread is left. Twice is no error."""
+        self._acceptor.close()
 
     def _serve(self, connection: socket.socket, source: str) -> None:
-        try:
-            with connection, connection.makefile("rb") as stream, contextlib.suppress(OSError):
-                connection.settimeout(_IDLE)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                while self._one(connection, stream, source):
-                    pass
-        finally:
-            with self._lock:
-                self._open.pop(threading.current_thread(), None)
+        connection.settimeout(_IDLE)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with connection.makefile("rb") as stream:
+            while self._one(connection, stream, source):
+                pass
 
     def _one(self, connection: socket.socket, stream: BinaryIO, source: str) -> bool:
         """Answers one request; whether the connection stays open."""
@@ -77,7 +49,7 @@ class MetadataServer:
             return False
         request, keep = parsed
         response = failure(400) if request is None else self.service.answer(request)
-        if self._closing.wait(min(response.delay, threading.TIMEOUT_MAX)) or response.hang:
+        if self._acceptor.closing.wait(min(response.delay, threading.TIMEOUT_MAX)) or response.hang:
             return False
         connection.sendall(_rendered(response, head_only=request is not None and request.method == "HEAD", keep=keep))
         return keep
@@ -94,7 +66,7 @@ def _read(stream: BinaryIO, source: str) -> tuple[Request | None, bool] | None:
         name, _, value = field.decode("latin-1").partition(":")
         headers[name.strip().lower()] = value.strip()
     length = headers.get("content-length", "0")
-    if len(words) != 3 or not length.isdigit() or int(length) > _LONGEST_LINE:
+    if len(words) != 3 or not re.fullmatch("[0-9]{1,6}", length) or int(length) > _LONGEST_BODY:
         return None, False
     stream.read(int(length))
     keep = words[2] == "HTTP/1.1" and headers.get("connection", "").lower() != "close"

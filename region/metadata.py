@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -287,7 +288,7 @@ class MetadataService:
         if "x-forwarded-for" in request.headers:
             return failure(403)  # a proxy that was tricked into passing it on
         wanted = request.headers.get(TTL_HEADER, "")
-        if not (wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= _LONGEST_TTL):
+        if not re.fullmatch("[0-9]{1,9}", wanted) or not 1 <= int(wanted) <= _LONGEST_TTL:
             return failure(400)
         token = base64.urlsafe_b64encode(secrets.token_bytes(40)).decode()
         self._tokens[token] = (request.source, self._clock() + int(wanted))

@@ -73,6 +73,8 @@ def raw(server: MetadataServer, data: bytes) -> bytes:
     [
         (b"nonsense\r\n\r\n", b"HTTP/1.1 400 "),
         (b"PUT /latest/api/token HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"HTTP/1.1 400 "),
+        ("PUT /latest/api/token HTTP/1.1\r\nContent-Length: ²\r\n\r\n".encode("latin-1"), b"HTTP/1.1 400 "),
+        (b"PUT /latest/api/token HTTP/1.1\r\nContent-Length: " + b"1" * 5000 + b"\r\n\r\n", b"HTTP/1.1 400 "),
         (b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.1 401 "),
         (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", b"HTTP/1.1 401 "),
         (b"PUT /latest/api/token HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", b"HTTP/1.1 400 "),
