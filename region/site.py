@@ -24,6 +24,9 @@ _FIRST, _LAST = 10, 250
 # Fixed: a bridge left alone takes the lowest address of its ports, so a machine more would change the gateway's and
 # the others would keep a stale ARP entry for it. Machines have theirs from their IP address for the same reason.
 _BRIDGE_MAC = "02:00:0a:4d:00:01"
+# While a machine has the address itself, on its loopback where nobody listens, connections to it are refused.
+_REFUSE = f"addr replace {imds.ADDRESS}/32 dev lo"
+_ACCEPT = f"addr flush dev lo to {imds.ADDRESS}/32"  # no error where it is not refused
 
 
 def bridge_commands() -> tuple[str, ...]:
@@ -75,7 +78,7 @@ class Site:
         self._starting: set[str] = set()
         self._started = 0
         self._forwards: list[Forward] = []
-        self._timers: list[threading.Timer] = []
+        self._timers: dict[str, threading.Timer] = {}
         self._server: imds.MetadataServer | None = None
 
     @classmethod
@@ -106,21 +109,24 @@ class Site:
             self.metadata.set(link.address, spec.metadata)
             self.metadata.set_faults(link.address, spec.faults)
             if spec.faults.refused:
-                link = Wiring(link.site, link.address, link.in_site, (*link.in_machine, _refuse("add")))
+                link = Wiring(link.site, link.address, link.in_site, (*link.in_machine, _REFUSE))
             machine = start_machine(spec, self._state, self._runtime, link)
             with self._lock:
                 self._machines.append(machine)
-            self._accept_after(machine, spec.faults.refused)
+                self._accept_after(machine, spec.faults.refused)
             return machine
         finally:
             with self._lock:
                 self._starting.discard(link.address)
 
     def set_faults(self, machine: Machine, faults: Faults) -> None:
-        """Changes what is wrong with a running machine's metadata service; the plan's time begins now."""
+        """Replaces what is wrong with a running machine's metadata service; its time begins now. Raises RegionError.
+
+        `Faults()` lifts everything.
+        """
         self.metadata.set_faults(machine.address, faults)
-        if faults.refused:
-            netns.configure(machine.name, [_refuse("replace")])
+        with self._lock:
+            netns.configure(machine.name, [_REFUSE if faults.refused else _ACCEPT])
             self._accept_after(machine, faults.refused)
 
     def forward(self, machine: Machine, port: int, *, host: str = "127.0.0.1", listen: int = 0) -> Forward:
@@ -140,7 +146,7 @@ class Site:
                 last_first.callback(machine.discard)
             for forward in self._forwards:
                 last_first.callback(forward.close)
-            for timer in self._timers:
+            for timer in self._timers.values():
                 last_first.callback(timer.cancel)
 
     def __enter__(self) -> Site:
@@ -162,19 +168,17 @@ class Site:
         raise RegionError(f"all {span} addresses are in use", where=self.name)
 
     def _accept_after(self, machine: Machine, seconds: float) -> None:
+        """Ends a refusal then, and no longer when an earlier plan would have. The lock is held."""
+        if earlier := self._timers.pop(machine.name, None):
+            earlier.cancel()
         if not 0 < seconds < threading.TIMEOUT_MAX:
             return
 
         def accept() -> None:
-            if machine.held:
-                netns.configure(machine.name, [_refuse("del")])
+            with self._lock, contextlib.suppress(RegionError):  # the machine ended, and its namespace with it
+                if self._timers.get(machine.name) is threading.current_thread():
+                    netns.configure(machine.name, [_ACCEPT])
 
-        timer = threading.Timer(seconds, accept)
+        timer = self._timers[machine.name] = threading.Timer(seconds, accept)
         timer.daemon = True
         timer.start()
-        self._timers.append(timer)
-
-
-def _refuse(verb: str) -> str:
-    """While the machine has the address itself, on its loopback where nobody listens, connections to it are refused."""
-    return f"addr {verb} {imds.ADDRESS}/32 dev lo"

@@ -10,16 +10,14 @@ from pathlib import Path
 import pytest
 
 from region.errors import RegionError
-from region.faults import Faults
+from region.faults import FOREVER, Faults
 from region.machine import Machine, MachineSpec
 from region.metadata import InstanceMetadata
 from region.site import Site
-
-pytestmark = pytest.mark.system
+from tests.system.bakery import wait_until
 
 ROOT = "http://169.254.169.254/latest"
 WEB = InstanceMetadata("i-0a", "ami-1", {"bakeboot:mode": "review"}, b"{}")
-QUIET = ("postgresql.service", "redis-server.service", "nginx.service", "ssh.service")
 
 
 @pytest.fixture
@@ -29,7 +27,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def boot(site: Site, base: Path, metadata: InstanceMetadata | None = WEB, faults: Faults | None = None) -> Machine:
-    spec = MachineSpec("one", (base,), masks=QUIET, metadata=metadata, faults=faults or Faults())
+    spec = MachineSpec("one", (base,), metadata=metadata, faults=faults or Faults())
     machine = site.start(spec)
     machine.wait_booted(30)
     return machine
@@ -52,9 +50,7 @@ def ask(machine: Machine, path: str) -> tuple[str, str]:
 
 def test_a_machine_hears_of_itself_with_a_token_and_of_nothing_without(site: Site, base_root: Path) -> None:
     machine = boot(site, base_root)
-    other = site.start(
-        MachineSpec("two", (base_root,), masks=QUIET, metadata=replace(WEB, instance_id="i-0b", tags=None))
-    )
+    other = site.start(MachineSpec("two", (base_root,), metadata=replace(WEB, instance_id="i-0b", tags=None)))
     other.wait_booted(30)
     assert fetch(machine, f"{ROOT}/meta-data/instance-id")[0] == "401"
     assert ask(machine, "meta-data/instance-id") == ("200", "i-0a")
@@ -74,19 +70,48 @@ def test_a_machine_without_metadata_is_told_that_it_is_off(site: Site, base_root
 
 def test_connections_are_refused_from_before_pid_1_for_as_long_as_told(site: Site, base_root: Path) -> None:
     machine = boot(site, base_root, faults=Faults(refused=2))
-    assert "refused" in why(machine) or "Couldn't connect" in why(machine)
-    deadline = time.monotonic() + 10
-    while ask(machine, "meta-data/instance-id") != ("200", "i-0a"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    site.set_faults(machine, Faults(unavailable=60))
-    assert ask(machine, "meta-data/")[0] == "503"
-    site.set_faults(machine, Faults(hang=60))
-    assert ask(machine, "meta-data/")[0] == "000"
+    assert refused(machine)
+    wait_until(lambda: heard(machine), "its time is over")
 
 
-def why(machine: Machine) -> str:
-    return machine.run(["curl", "-sS", "-m", "3", ROOT], check=False).stderr
+def test_what_is_wrong_can_be_changed_while_the_machine_runs(site: Site, base_root: Path) -> None:
+    machine = boot(site, base_root)
+    for faults, status in ((Faults(unavailable=60), "503"), (Faults(hang=60), "000"), (Faults(disabled=True), "403")):
+        site.set_faults(machine, faults)
+        assert ask(machine, "meta-data/instance-id")[0] == status
+    site.set_faults(machine, Faults())
+    assert heard(machine)
+
+
+def test_a_refusal_lasts_as_long_as_the_last_plan_says(site: Site, base_root: Path) -> None:
+    machine = boot(site, base_root)
+    site.set_faults(machine, Faults(refused=0.5))
+    site.set_faults(machine, Faults(refused=FOREVER))
+    time.sleep(1)
+    assert refused(machine)
+    site.set_faults(machine, Faults())
+    assert heard(machine)
+    site.set_faults(machine, Faults(refused=FOREVER))
+    assert refused(machine)
+    site.set_faults(machine, Faults(refused=0.5))
+    assert refused(machine)
+    wait_until(lambda: heard(machine), "its time is over")
+
+
+def test_a_refusal_that_outlasts_its_machine_disturbs_nobody(site: Site, base_root: Path) -> None:
+    machine = boot(site, base_root)
+    site.set_faults(machine, Faults(refused=0.5))
+    machine.kill()
+    time.sleep(1)
+
+
+def heard(machine: Machine) -> bool:
+    return ask(machine, "meta-data/instance-id") == ("200", "i-0a")
+
+
+def refused(machine: Machine) -> bool:
+    told = machine.run(["curl", "-sS", "-m", "3", ROOT], check=False).stderr
+    return "refused" in told or "Couldn't connect" in told
 
 
 def test_what_is_wrong_with_a_machines_root_is_told_before_it_starts(site: Site) -> None:
