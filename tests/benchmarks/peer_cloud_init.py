@@ -12,11 +12,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from bake.build_machine import build_machine
 from bake.home import Home
-from bake.host import host_settings
 from region.machine import Bind, MachineSpec
 from region.metadata import InstanceMetadata
+from tests.system.bakery import added_by, install_script
 
 STAGES = {
     "cloud-init-local": "init --local",
@@ -30,16 +29,8 @@ SPENT = "/run/bench-cpu"
 """A line for each stage: the user and system seconds that it took, as bash's `time` counts them."""
 DEFAULT, LEAN = "Debian's modules", "only the modules that start the unit"
 
-INSTALL = """\
-set -eu
-. /run/bakeboot-build/host/environment
-export DEBIAN_FRONTEND=noninteractive
-mkdir -p /run/bakeboot-build/apt/lists/partial /run/bakeboot-build/apt/cache/archives/partial
-printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
-chmod 755 /usr/sbin/policy-rc.d
-apt-get -q update
-apt-get -qy install --no-install-recommends cloud-init
-rm -rf /usr/sbin/policy-rc.d /sbin/dhclient /var/lib/cloud /var/log/journal
+SET_UP = """\
+rm -rf /sbin/dhclient /var/lib/cloud /var/log/journal
 : >/etc/machine-id
 printf 'datasource: Ec2\\npolicy: enabled\\n' >/etc/cloud/ds-identify.cfg
 cat >/etc/cloud/cloud.cfg.d/99-bench.cfg <<'END'
@@ -74,13 +65,8 @@ def make_layer(home: Home, work: Path, layers: Sequence[Path]) -> Path:
     if layer.exists():
         return layer
     work.mkdir(exist_ok=True)
-    settings = host_settings("bookworm")
-    with home.run("bench") as run, build_machine(home, run, tuple(layers), settings, stage="peer") as (machine, _):
-        machine.wait_booted(60)
-        machine.run(["/bin/sh", "-c", INSTALL], timeout=600)
-        machine.stop()
-        machine.take_upper(work / "partial")
-    shutil.move(work / "partial", layer)
+    with added_by(home, layers, install_script("cloud-init") + SET_UP) as added:
+        shutil.move(added, layer)
     return layer
 
 

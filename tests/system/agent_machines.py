@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,15 +18,17 @@ from typing import Any
 import pytest
 
 from bake.home import Home
-from bake.host import host_settings
-from bake.layers import LayerStore, key_of
 from region.faults import Faults
-from region.machine import Machine, MachineSpec, start_machine
+from region.machine import Machine, MachineSpec
 from region.metadata import InstanceMetadata
 from region.site import Site
 from tests.system.agent_stack import Stack, make_layer
+from tests.system.bakery import install_script, layer_by, wait_until
 
-PACKAGES = ("postgresql-15", "redis-server", "nginx-light")
+SCRIPT = f"""\
+mkdir -p /etc/postgresql-common
+echo create_main_cluster = false >/etc/postgresql-common/createcluster.conf
+{install_script("postgresql-15", "redis-server", "nginx-light")}"""
 INSTANCE = "i-0123456789abcdef0"
 CONFIG = {
     "DATABASE_URL": "postgres://elsewhere/db",
@@ -42,37 +43,7 @@ DATASTORES = ("bakeboot-data-db.service", "bakeboot-data-queue.service")
 @pytest.fixture(scope="module")
 def agent_root(home: Home, base_root: Path) -> tuple[Path, ...]:
     """The base with the datastores' and nginx's packages."""
-    store = LayerStore(home)
-    key = key_of({"test": "agent", "packages": PACKAGES, "base": str(base_root)})
-    layer = store.find(key)
-    if layer is None:
-        settings = host_settings("bookworm")
-        with home.run("test-datastores") as run:
-            binds = (settings.write(run.runtime / "host"), *settings.binds)
-            spec = MachineSpec("test-datastores", (base_root,), network="host", binds=binds, sync=False)
-            machine = start_machine(spec, home.root, home.runtime)
-            try:
-                machine.wait_booted()
-                for argv in (
-                    ("mkdir", "-p", "/etc/postgresql-common", "/run/bakeboot-build/apt/lists/partial"),
-                    ("mkdir", "-p", "/run/bakeboot-build/apt/cache/archives/partial"),
-                    ("sh", "-c", "echo create_main_cluster = false >/etc/postgresql-common/createcluster.conf"),
-                    (
-                        "sh",
-                        "-c",
-                        "printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d",
-                    ),
-                    ("apt-get", "-q", "update"),
-                    ("apt-get", "-q", "install", "-y", "--no-install-recommends", *PACKAGES),
-                    ("rm", "/usr/sbin/policy-rc.d"),
-                ):
-                    machine.run(argv, env=dict(settings.environment), timeout=600)
-                machine.stop()
-                machine.take_upper(run.folder / "upper")
-            finally:
-                machine.discard()
-            layer = store.adopt(run.folder / "upper", key=key, kind="system", made="2026-01-01T00:00:00Z")
-    return (base_root, layer.root)
+    return (base_root, layer_by(home, (base_root,), SCRIPT))
 
 
 class Instances:
@@ -127,13 +98,13 @@ class Booted:
 
     def wait(self, timeout: float = 40.0) -> dict[str, Any]:
         """Until ``agent boot`` has come to an end; what it wrote."""
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            state = self.show("bakeboot-boot.service", "ActiveState")
-            if state in ("active", "failed"):
-                return self.status()
-            time.sleep(0.1)
-        raise AssertionError(f"the boot does not end: {self.status()}\n{self.journal()}")
+        wait_until(
+            lambda: self.show("bakeboot-boot.service", "ActiveState") in ("active", "failed"),
+            lambda: f"the boot ends: {self.status()}\n{self.journal()}",
+            timeout,
+            pause=0.1,
+        )
+        return self.status()
 
     def status(self) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(self.machine.read("/run/bakeboot/status.json"))

@@ -15,18 +15,29 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from copy import copy
 from pathlib import Path
 from typing import IO, Any
 
+from bake.build_machine import BUILD_MOUNT, build_machine
 from bake.home import Home
+from bake.host import host_settings
+from bake.host_apt import MOUNT
 from bake.images import Image, ImageStore
-from bake.layers import Layer, LayerStore
+from bake.layers import Layer, LayerStore, key_of
+from bake.local import LocalInstance, Request, local_instance
+from region.machine import Machine
+from region.site import Site
 from tests.bake.repositories import Repository
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BAKEBOOT = (sys.executable, "-m", "bakeboot")
 PYTHON = "/usr/bin/python3"
+
+MOST_EXPOSED = 2.0
+"""What `exposure` may be at most, of a unit of ours."""
 
 ASK = "import os, sys, urllib.request as web; print(web.urlopen(os.environ[sys.argv[1]], timeout=10).read().decode())"
 """A Python program that prints what the address in an environment variable answers: this host may have no curl."""
@@ -93,6 +104,16 @@ class Bakery:
     def json(self, *arguments: str, cwd: Path = ROOT) -> Any:
         return json.loads(self.run(*arguments, "--json", cwd=cwd).stdout)
 
+    @contextmanager
+    def review(self, image: Image, timeout: float) -> Iterator[LocalInstance]:
+        """A review machine of the image, ready within `timeout` seconds."""
+        with (
+            Site.open(self.home.root, self.home.runtime) as site,
+            local_instance(site, self.store, image, Request("review")) as instance,
+        ):
+            instance.wait_ready(timeout)
+            yield instance
+
     def layer_of(self, image: Image, kind: str, name: str) -> Layer:
         """The one layer of that kind (base, system, deps, repo, top) and repo in the image."""
         (layer,) = [layer for layer in map(self.layers.get, image.layers) if (layer.kind, layer.name) == (kind, name)]
@@ -121,11 +142,75 @@ def remove_home(home: Home) -> None:
     shutil.rmtree(home.runtime)
 
 
-def wait_until(what: Callable[[], object], why: str, timeout: float = 60) -> None:
+def wait_until(
+    what: Callable[[], object], why: str | Callable[[], str], timeout: float = 60, *, pause: float = 0.01
+) -> None:
+    """Ask every `pause` seconds until `what` holds; fails with `why` when it does not within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not what():
-        assert time.monotonic() < deadline, f"not within {timeout:g} s: {why}"
-        time.sleep(0.01)
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout:g} s: {why if isinstance(why, str) else why()}")
+        time.sleep(pause)
+
+
+def command_lines(*words: str) -> dict[str, str]:
+    """The command lines of all processes that hold one of the words, by process id."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if any(word in line for word in words):
+                found[folder.name] = line
+    return found
+
+
+def exposure(machine: Machine, unit: str) -> float:
+    """How exposed systemd finds a unit of the machine: 0 (not at all) to 10."""
+    said = machine.run(["systemd-analyze", "security", "--no-pager", unit]).stdout
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)
+    assert found, said
+    return float(found[1])
+
+
+def install_script(*packages: str) -> str:
+    """Shell lines that install Debian packages in a build machine and start nothing that is in them."""
+    return f"""\
+. {MOUNT}/environment
+export DEBIAN_FRONTEND=noninteractive
+mkdir -p {BUILD_MOUNT}/apt/lists/partial {BUILD_MOUNT}/apt/cache/archives/partial
+printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+apt-get -q update
+apt-get -qy install --no-install-recommends {" ".join(packages)}
+rm /usr/sbin/policy-rc.d
+"""
+
+
+@contextmanager
+def added_by(home: Home, below: Sequence[Path], script: str) -> Iterator[Path]:
+    """The folder of what a shell script (`sh -eu`) adds to a machine over the layers `below` (the lowest first).
+
+    It is there for the length of the block, to be moved away, on the home's file system.
+    """
+    settings = host_settings("bookworm")
+    with home.run("test") as run:
+        with build_machine(home, run, tuple(below), settings, stage="script") as (machine, _):
+            machine.wait_booted(60)
+            machine.run(["/bin/sh", "-euc", script], timeout=600)
+            machine.stop()
+            machine.take_upper(run.folder / "added")
+        yield run.folder / "added"
+
+
+def layer_by(home: Home, below: Sequence[Path], script: str) -> Path:
+    """A layer of the home with what the script adds to `below`; made again when it or they are others."""
+    layers = LayerStore(home)
+    key = key_of({"test": script, "below": [str(layer) for layer in below]})
+    layer = layers.find(key)
+    if layer is None:
+        with added_by(home, below, script) as added:
+            layer = layers.adopt(added, key=key, kind="system", made="2026-01-01T00:00:00Z")
+    return layer.root
 
 
 def wheel(folder: Path, name: str, version: str) -> Path:
@@ -242,14 +327,18 @@ while True:
 class TinyStack:
     """The stack in a directory of its own. Its commits are new in every run, so that no earlier bake has built them."""
 
-    def __init__(self, folder: Path, wheels: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, hello: Repository, ticker: Repository) -> None:
+        self.folder, self.hello, self.ticker = folder, hello, ticker
+
+    @classmethod
+    def make(cls, folder: Path, wheels: Path) -> TinyStack:
+        """Write it into `folder`, which must not be there, and its dependency into the folder `wheels`."""
         folder.mkdir()
         (folder / "stack.toml").write_text(STACK)
         for version in ("1.0", "2.0"):
             wheel(wheels, "leaf", version)
         greeting = secrets.token_hex(8)
-        self.hello = Repository(
+        hello = Repository(
             folder / "repos" / "hello",
             {
                 "Procfile": f"web: {PYTHON} -c 'import sys' && python app.py\n",
@@ -259,24 +348,18 @@ class TinyStack:
                 "greeting": greeting,
             },
         )
-        self.ticker = Repository(
+        ticker = Repository(
             folder / "repos" / "ticker",
             {"Procfile": "ticker: python3 worker.py\n", "worker.py": TICKER, "build.sh": f"echo {greeting} >built\n"},
         )
+        return cls(folder, hello, ticker)
 
     def copy(self, folder: Path) -> TinyStack:
         """The same stack elsewhere, with repos of its own; a bake of it finds everything built."""
         shutil.copytree(self.folder, folder)
-        other = TinyStack.__new__(TinyStack)
-        other.folder = folder
-        other.hello, other.ticker = (_opened(folder / "repos" / name) for name in ("hello", "ticker"))
-        return other
-
-
-def _opened(path: Path) -> Repository:
-    repository = Repository.__new__(Repository)
-    repository.path = path
-    return repository
+        hello, ticker = copy(self.hello), copy(self.ticker)
+        hello.path, ticker.path = folder / "repos" / "hello", folder / "repos" / "ticker"
+        return TinyStack(folder, hello, ticker)
 
 
 def built(said: str) -> set[str]:

@@ -21,7 +21,7 @@ import pytest
 from bake.base import make_base
 from bake.home import Home
 from bake.images import Image
-from tests.system.bakery import Bakery, TinyStack, remove_home, sibling
+from tests.system.bakery import Bakery, TinyStack, command_lines, remove_home, sibling
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -88,7 +88,7 @@ def shop(bakery: Bakery, tmp_path_factory: pytest.TempPathFactory) -> Image:
 @pytest.fixture(scope="session")
 def tiny(bakery: Bakery, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyStack:
     """A stack that bakes in seconds (tests/system/bakery.py). Copy it before changing it."""
-    return TinyStack(tmp_path_factory.mktemp("tiny") / "stack", wheels)
+    return TinyStack.make(tmp_path_factory.mktemp("tiny") / "stack", wheels)
 
 
 @pytest.fixture(scope="session")
@@ -150,16 +150,8 @@ def owned_elsewhere(home: Home) -> set[str]:
 
 def processes_naming(home: Home) -> list[str]:
     """Processes whose command line names the home; not this one, nor those that it descends from (make, a shell)."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and folder.name not in ancestry():
-            try:
-                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue  # it has just ended
-            if str(home.root) in line or str(home.runtime) in line:
-                found.append(f"{folder.name}: {line:.200}")
-    return found
+    own, naming = ancestry(), command_lines(str(home.root), str(home.runtime))
+    return [f"{pid}: {line:.200}" for pid, line in naming.items() if pid not in own]
 
 
 def ancestry() -> set[str]:

@@ -11,6 +11,7 @@ from agent.envfile import render
 from region.faults import Faults
 from tests.system.agent_machines import CONFIG, DATASTORES, Instances
 from tests.system.agent_stack import Stack
+from tests.system.bakery import wait_until
 
 pytest_plugins = ("tests.system.agent_machines",)
 
@@ -133,9 +134,9 @@ def test_a_failed_release_command_stops_the_boot_until_it_is_retried(instances: 
 def test_a_release_command_that_was_cut_off_is_not_run_again(instances: Instances) -> None:
     stack = Stack(release="echo begun; sleep 60")
     with instances.start({"stack": "shop", "mode": "review"}, stack=stack) as booted:
-        deadline = time.monotonic() + 20
-        while "release shop: begun" not in booted.journal() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_until(
+            lambda: "release shop: begun" in booted.journal(), "the release command begins", timeout=20, pause=0.1
+        )
         booted.machine.run(["systemctl", "kill", "--signal=KILL", "bakeboot-boot.service"])
         time.sleep(2.5)  # RestartSec: what was killed is tried again
         status = booted.wait()
@@ -166,12 +167,18 @@ def test_a_service_that_is_not_well_fails_the_boot_and_is_named(instances: Insta
 
 def test_a_crashed_agent_is_started_again(instances: Instances) -> None:
     with instances.start({"stack": "shop", "mode": "bake"}, faults=Faults(hang=2)) as booted:
-        deadline = time.monotonic() + 5
-        while booted.show("bakeboot-boot.service", "MainPID") in ("", "0") and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(
+            lambda: booted.show("bakeboot-boot.service", "MainPID") not in ("", "0"),
+            "the agent runs",
+            timeout=5,
+            pause=0.05,
+        )
         booted.machine.run(["systemctl", "kill", "--signal=KILL", "bakeboot-boot.service"])
-        deadline = time.monotonic() + 20
-        while booted.show("bakeboot-boot.service", "ActiveState") != "active" and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_until(
+            lambda: booted.show("bakeboot-boot.service", "ActiveState") == "active",
+            "the boot ends well",
+            timeout=20,
+            pause=0.1,
+        )
         assert booted.status()["phase"] == "idle"
         assert booted.show("bakeboot-boot.service", "NRestarts") == "1"

@@ -13,7 +13,7 @@ import pytest
 
 from bake.home import Home
 from bake.images import Image
-from tests.system.bakery import Bakery, TinyStack, built, wait_until
+from tests.system.bakery import Bakery, TinyStack, built, command_lines, wait_until
 from tests.system.conftest import folders, left_behind, names_in_use
 
 SLEEP = f"sleep 3.{os.getpid()}"
@@ -30,26 +30,13 @@ def slow(tiny: TinyStack, tmp_path: Path) -> TinyStack:
     return stack
 
 
-def command_lines(word: str) -> list[str]:
-    """The command lines of all processes that hold the word."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue  # it has just ended
-        if word in line:
-            found.append(line)
-    return found
-
-
 def machine_runs(home: Home, said: str) -> bool:
-    return any("systemd-nspawn" in line for line in command_lines(str(home.machines)))
+    return any("systemd-nspawn" in line for line in command_lines(str(home.machines)).values())
 
 
 def packer_builds(home: Home, said: str) -> bool:
     """Packer is at the repos: the build of `ticker` is at its longest line."""
-    return f"{SLEEP} " in command_lines(SLEEP)
+    return f"{SLEEP} " in command_lines(SLEEP).values()
 
 
 def verification_runs(home: Home, said: str) -> bool:

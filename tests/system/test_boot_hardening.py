@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import subprocess
 import urllib.request
@@ -16,21 +15,13 @@ import pytest
 from bake.build_machine import build_machine
 from bake.host import host_settings
 from bake.images import Image
-from bake.local import LocalInstance, Request, local_instance
-from region.site import Site
-from tests.system.bakery import Bakery, wait_until
-
-MOST = 2.0
-"""The exposure level of systemd-analyze security that a plain web service stays below."""
+from bake.local import LocalInstance
+from tests.system.bakery import MOST_EXPOSED, Bakery, exposure, wait_until
 
 
 @pytest.fixture(scope="module")
 def review(bakery: Bakery, tiny_image: Image) -> Iterator[LocalInstance]:
-    with (
-        Site.open(bakery.home.root, bakery.home.runtime) as site,
-        local_instance(site, bakery.store, tiny_image, Request("review")) as instance,
-    ):
-        instance.wait_ready(60)
+    with bakery.review(tiny_image, 60) as instance:
         yield instance
 
 
@@ -41,15 +32,8 @@ def attempt(review: LocalInstance, name: str) -> dict[str, Any]:
     return told
 
 
-def exposure(review: LocalInstance, unit: str) -> float:
-    said = review.machine.run(["systemd-analyze", "security", "--no-pager", unit]).stdout
-    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)
-    assert found, said
-    return float(found[1])
-
-
 def test_a_plain_web_service_is_hardened(review: LocalInstance) -> None:
-    assert exposure(review, "bakeboot-svc-hello.service") <= MOST
+    assert exposure(review.machine, "bakeboot-svc-hello.service") <= MOST_EXPOSED
 
 
 def test_only_the_option_that_the_stack_loosens_is_loosened(review: LocalInstance) -> None:

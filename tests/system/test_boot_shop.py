@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
 
 import pytest
 
 from bake.images import Image
-from bake.local import LocalInstance, Request, local_instance
-from region.site import Site
-from tests.system.bakery import PYTHON, ROOT, Bakery
+from bake.local import LocalInstance
+from tests.system.bakery import MOST_EXPOSED, PYTHON, ROOT, Bakery, exposure
 
 ORDER = f"exec {PYTHON} {ROOT / 'examples' / 'shop' / 'order.py'}"
 SERVICES = {"storefront", "orders-api", "orders-worker", "nightly", "www"}
@@ -18,11 +19,7 @@ SERVICES = {"storefront", "orders-api", "orders-worker", "nightly", "www"}
 
 @pytest.fixture(scope="module")
 def review(bakery: Bakery, shop: Image) -> Iterator[LocalInstance]:
-    with (
-        Site.open(bakery.home.root, bakery.home.runtime) as site,
-        local_instance(site, bakery.store, shop, Request("review")) as instance,
-    ):
-        instance.wait_ready(120)
+    with bakery.review(shop, 120) as instance:
         yield instance
 
 
@@ -99,22 +96,41 @@ def test_a_service_that_stops_is_seen_and_named(review: LocalInstance, shop: Ima
         review.machine.run(["systemctl", "start", unit])
 
 
-def test_a_release_command_ran_once_before_the_first_start_and_is_recorded(review: LocalInstance, shop: Image) -> None:
-    record = json.loads(review.machine.run(["sh", "-c", "cat /var/lib/bakeboot/i-*/releases.json"]).stdout)
-    text = json.dumps(record)
-    released = {name: repo for name, repo in shop.manifest().repos.items() if repo.release}
+def test_a_release_command_ran_before_its_services_started_and_does_not_run_again(
+    review: LocalInstance, shop: Image
+) -> None:
+    manifest = shop.manifest()
+    released = {name: repo for name, repo in manifest.repos.items() if repo.release}
     assert set(released) == {"storefront", "orders-api"}
-    for repo in released.values():
-        assert repo.commit in text
-    assert '"done"' in text
-    assert '"failed"' not in text
+    record = releases(review)
+    assert {repo: list(commits) for repo, commits in record.items()} == {
+        name: [repo.commit] for name, repo in released.items()
+    }
+    for service in manifest.services.values():
+        if service.repo in released:
+            done = record[service.repo][released[service.repo].commit]
+            assert (done["state"], done["status"]) == ("done", 0)
+            assert datetime.fromisoformat(done["since"]).timestamp() <= started(review, service.unit)
+    review.machine.run(["agent", "boot"])
+    assert releases(review) == record
+
+
+def releases(review: LocalInstance) -> dict[str, dict[str, dict[str, Any]]]:
+    """What the machine has on record: repo, commit, what became of its release command and when it ended."""
+    text = review.machine.run(["sh", "-c", "cat /var/lib/bakeboot/i-*/releases.json"]).stdout
+    record: dict[str, dict[str, dict[str, Any]]] = json.loads(text)
+    return record
+
+
+def started(review: LocalInstance, unit: str) -> float:
+    """When the unit's process began, in whole seconds of wall time, as the record has them."""
+    show = ["systemctl", "show", "--timestamp=unix", "--property=ExecMainStartTimestamp", "--value", unit]
+    return float(review.machine.run(show).stdout.removeprefix("@"))
 
 
 @pytest.mark.parametrize("service", ["storefront", "orders-api", "www"])
 def test_every_web_service_of_the_shop_is_hardened(review: LocalInstance, service: str) -> None:
-    said = review.machine.run(["systemd-analyze", "security", "--no-pager", f"bakeboot-svc-{service}.service"]).stdout
-    level = float(said.rpartition("exposure level for ")[2].split(": ")[1].split()[0])
-    assert level <= 2.0, said
+    assert exposure(review.machine, f"bakeboot-svc-{service}.service") <= MOST_EXPOSED
 
 
 def test_each_service_has_a_login_and_a_database_of_its_own_but_one_that_says_whose_it_uses(

@@ -20,13 +20,16 @@ from agent.runtimes import read_base
 from bake.home import Home
 from bake.host import HostSettings, host_settings
 from bake.host_apt import MOUNT
-from bake.layers import LayerStore, key_of
 from region.machine import Bind, Machine, MachineSpec, start_machine
+from tests.system.bakery import install_script, layer_by
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOOLKIT = "/run/bakeboot-test/lib"
 REPOS = "/run/bakeboot-test/repos"
-PACKAGES = ("nodejs", "npm")
+SCRIPT = f"""\
+{install_script("nodejs", "npm")}\
+useradd --system --user-group --home-dir /nonexistent bakeboot-build
+"""
 LOGS = "/run/bakeboot-build/logs"
 PROGRAM = """\
 import sys
@@ -42,29 +45,9 @@ def settings() -> HostSettings:
 
 
 @pytest.fixture(scope="session")
-def layers(home: Home, base_root: Path, settings: HostSettings) -> tuple[Path, ...]:
+def layers(home: Home, base_root: Path) -> tuple[Path, ...]:
     """The base, and Debian's Node and a build user on top of it."""
-    store = LayerStore(home)
-    key = key_of({"test": "builds", "packages": PACKAGES, "base": str(base_root)})
-    layer = store.find(key)
-    if layer is None:
-        with home.run("test-node") as run:
-            binds = (settings.write(run.runtime / "host"), *settings.binds)
-            spec = MachineSpec("test-node", (base_root,), network="host", binds=binds, sync=False)
-            machine = start_machine(spec, home.root, home.runtime)
-            try:
-                machine.wait_booted()
-                machine.run(["mkdir", "-p", "/run/bakeboot-build/apt/lists/partial"])
-                machine.run(["mkdir", "-p", "/run/bakeboot-build/apt/cache/archives/partial"])
-                for argv in (("update",), ("install", "-y", "--no-install-recommends", *PACKAGES)):
-                    machine.run(["apt-get", "-q", *argv], env=dict(settings.environment), timeout=600)
-                machine.run(["useradd", "--system", "--user-group", "--home-dir", "/nonexistent", "bakeboot-build"])
-                machine.stop()
-                machine.take_upper(run.folder / "upper")
-            finally:
-                machine.discard()
-            layer = store.adopt(run.folder / "upper", key=key, kind="system", made="2026-01-01T00:00:00Z")
-    return (base_root, layer.root)
+    return (base_root, layer_by(home, (base_root,), SCRIPT))
 
 
 @pytest.fixture(scope="module")
