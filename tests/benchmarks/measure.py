@@ -118,11 +118,11 @@ def median(values: Iterable[float]) -> float:
     return statistics.median(values)
 
 
-def spread(values: Sequence[float], digits: int = 0) -> str:
+def spread(values: Sequence[float]) -> str:
     """ "median (min..max)"."""
     if not values:
         return "–"
-    return f"{median(values):.{digits}f} ({min(values):.{digits}f}..{max(values):.{digits}f})"
+    return f"{median(values):.0f} ({min(values):.0f}..{max(values):.0f})"
 
 
 def machine() -> str:

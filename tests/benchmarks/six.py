@@ -16,8 +16,6 @@ PYTHON = ("web", "api", "worker")
 NODE = ("front", "hooks")
 REPOS = (*PYTHON, *NODE, "site")
 PAGES = 200
-LOOSEN = {"hooks": 'loosen = ["RestrictAddressFamilies"]\n'}
-"""fastify lists the network interfaces when it listens on all of them, which takes AF_NETLINK."""
 
 FILES = {
     "web": {
@@ -69,12 +67,11 @@ def make(folder: Path) -> Path:
     return stack
 
 
-def change(folder: Path, repo: str = "web") -> str:
-    """A commit that changes code and no dependency, as most commits do; returns it."""
-    file = folder / "repos" / repo / next(name for name in FILES[repo] if name.endswith((".py", ".js", ".html")))
-    mark = "//" if file.suffix == ".js" else "#"
-    file.write_text(file.read_text() + f"{mark} change {int(_git(file.parent, 'rev-list', '--count', 'HEAD'))}\n")
-    return _commit(file.parent, "a change")
+def change(folder: Path) -> None:
+    """A commit to `web` that changes code and no dependency, as most commits do."""
+    file = folder / "repos/web/app.py"
+    file.write_text(file.read_text() + f"# change {_git(file.parent, 'rev-list', '--count', 'HEAD')}\n")
+    _commit(file.parent, "a change")
 
 
 def _make_repo(folder: Path, repo: str) -> None:
@@ -90,10 +87,9 @@ def _make_repo(folder: Path, repo: str) -> None:
     _commit(folder, "as it began")
 
 
-def _commit(folder: Path, subject: str) -> str:
+def _commit(folder: Path, subject: str) -> None:
     _git(folder, "add", "--all")
     _git(folder, "commit", "--quiet", "--no-gpg-sign", f"--message={subject}")
-    return _git(folder, "rev-parse", "HEAD")
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -109,6 +105,5 @@ def _git(folder: Path, *arguments: str) -> str:
 def _stack() -> str:
     lines = ['[stack]\nname = "six"\n']
     lines += [f'[repos.{repo}]\nurl = "repos/{repo}"\nref = "main"\n' for repo in REPOS]
-    for repo in REPOS:
-        lines.append(f'[services.{repo}]\nhealth = {{ path = "/", settle = "500ms" }}\n{LOOSEN.get(repo, "")}')
+    lines += [f'[services.{repo}]\nhealth = {{ path = "/", settle = "500ms" }}\n' for repo in REPOS]
     return "\n".join(lines)

@@ -2,8 +2,8 @@
 # The floor of a rebuild after a commit to one repo, with public tools alone: fetch, take the dependencies that are there,
 # unpack the code, compile it on the image's own Python, seal what is new, say what the image now is.
 #
-#   yardstick.sh WORK URL LOCK LAYER...     LAYER: folders of the image without this repo's code, the lowest first;
-#                                           the repo's environment is /srv/bakeboot/REPO/deps-KEY in one of them
+#   yardstick.sh WORK URL DEPS LAYER...     LAYER: folders of the image without this repo's code, the lowest first;
+#                                           DEPS: deps-KEY/venv, below /srv/bakeboot/web in one of them
 #
 # What it leaves out is what makes a toolkit: no unit, no user, no check, no log, no lock, no clean-up, no boot.
 set -eu

@@ -111,9 +111,8 @@ def manifest(stack: Stack) -> ImageManifest:
     )  # fmt: skip
 
 
-def make_layer(folder: Path, below: tuple[Path, ...], stack: Stack | None = None) -> Path:
+def make_layer(folder: Path, below: tuple[Path, ...], stack: Stack) -> Path:
     """The layer in ``folder``, to lie over the layers ``below`` (lowest first, only read)."""
-    stack = stack or Stack()
     image = manifest(stack)
     _toolkit(folder)
     _units(folder, image)
