@@ -120,7 +120,7 @@ class Machine:
             )
         self.leader = self._notify.wait_leader(self._process, timeout=30) or 0
         if not self.leader:
-            raise RegionError(f"systemd-nspawn did not start it:\n{self._last_words()}", where=self.spec.name)
+            raise RegionError(f"systemd-nspawn did not start it:\n{self.last_words()}", where=self.spec.name)
         self._leader_handle = os.pidfd_open(self.leader)
         cgroups.open_inside(self._groups, self.leader)
 
@@ -142,7 +142,7 @@ class Machine:
         process, notify = self._running()
         if not notify.wait_ready(process, timeout):
             if self.poll() is not None:
-                raise RegionError(f"ended during its boot:\n{self._last_words()}", where=self.spec.name)
+                raise RegionError(f"ended during its boot:\n{self.last_words()}", where=self.spec.name)
             jobs = self.run(["systemctl", "list-jobs", "--no-pager"], timeout=10, check=False).stdout.strip()
             what = f"did not finish its boot in {timeout:g} s; systemd waits for\n{jobs}"
             raise RegionError(what, where=self.spec.name)
@@ -191,6 +191,13 @@ class Machine:
         self._running()
         with os.fdopen(linux.open_in_root(Path(f"/proc/{self.leader}/root"), path), "rb") as file:
             return file.read()
+
+    def last_words(self) -> str:
+        """The last 15 lines of its console that are not empty; "" where it has no log."""
+        with contextlib.suppress(OSError):
+            lines = self.log.read_text(errors="replace").splitlines()
+            return "\n".join([line for line in lines if line.strip()][-15:])
+        return ""
 
     def poll(self) -> int | None:
         """None while it runs, else nspawn's exit code: 0 after a clean power-off, 133 when it asked to be rebooted."""
@@ -244,12 +251,6 @@ class Machine:
         if self._process is None or self._notify is None or self._process.poll() is not None:
             raise RegionError("is not running", where=self.spec.name)
         return self._process, self._notify
-
-    def _last_words(self) -> str:
-        with contextlib.suppress(OSError):
-            lines = self.log.read_text(errors="replace").splitlines()
-            return "\n".join([line for line in lines if line.strip()][-15:])
-        return ""
 
 
 def secrets_of(runtime: Path, name: str) -> Path:

@@ -224,10 +224,6 @@ class MetadataService:
             known = self._known.setdefault(address, _Known(None, Faults(), self._clock()))
             known.instance = filled
 
-    def get(self, address: str) -> InstanceMetadata | None:
-        with self._lock:
-            return self._known[address].instance if address in self._known else None
-
     def set_faults(self, address: str, faults: Faults) -> None:
         """From now on; their time begins anew. `refused` is not ours: a site refuses (`Site.set_faults`)."""
         with self._lock:

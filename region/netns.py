@@ -6,7 +6,6 @@ namespace, makes the socket, and the rest of the process uses it from where it i
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -77,11 +76,11 @@ def inside(name: str | None, work: Callable[[], T]) -> T:
     return linux.in_thread(entered)
 
 
-def listen(name: str | None, host: str, port: int, *, backlog: int = 128) -> socket.socket:
+def listen(name: str | None, host: str, port: int) -> socket.socket:
     """A listening TCP socket inside the namespace. Port 0 takes a free one. Raises OSError."""
 
     def work() -> socket.socket:
-        return socket.create_server((host, port), backlog=backlog)
+        return socket.create_server((host, port), backlog=128)
 
     return inside(name, work)
 
@@ -90,8 +89,3 @@ def free_port(host: str = "127.0.0.1") -> int:
     """A TCP port that was free on this host a moment ago; whoever binds it must be ready to lose the race."""
     with socket.create_server((host, 0)) as listener:
         return int(listener.getsockname()[1])
-
-
-def is_gone(error: OSError) -> bool:
-    """Whether the namespace's file is absent (ENOENT) or no longer one (EINVAL): its owner removed it meanwhile."""
-    return error.errno in (errno.ENOENT, errno.EINVAL)

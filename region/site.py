@@ -15,7 +15,6 @@ from types import TracebackType
 from region import imds, netns, owner
 from region.errors import RegionError
 from region.faults import Faults
-from region.forward import Forward
 from region.machine import Machine, MachineSpec, Wiring, start_machine
 from region.metadata import MetadataService
 
@@ -77,7 +76,6 @@ class Site:
         self._machines: list[Machine] = []
         self._starting: set[str] = set()
         self._started = 0
-        self._forwards: list[Forward] = []
         self._timers: dict[str, threading.Timer] = {}
         self._server: imds.MetadataServer | None = None
 
@@ -94,12 +92,6 @@ class Site:
             site.close()
             raise
         return site
-
-    @property
-    def machines(self) -> list[Machine]:
-        """The machines started here that still hold something on this host."""
-        with self._lock:
-            return [machine for machine in self._machines if machine.held]
 
     def start(self, spec: MachineSpec) -> Machine:
         """Starts a machine on this site; many may start at once, from several threads. Raises RegionError."""
@@ -129,12 +121,6 @@ class Site:
             netns.configure(machine.name, [_REFUSE if faults.refused else _ACCEPT])
             self._accept_after(machine, faults.refused)
 
-    def forward(self, machine: Machine, port: int, *, host: str = "127.0.0.1", listen: int = 0) -> Forward:
-        """Makes the machine's `port` reachable on this host at `forward.host`:`forward.port` until the site closes."""
-        forward = Forward((None, host, listen), (self.name, machine.address, port))
-        self._forwards.append(forward)
-        return forward
-
     def close(self) -> None:
         """Kills the machines, removes their directories, and then the network. Twice is no error."""
         with contextlib.ExitStack() as last_first:  # each is done even where another fails
@@ -144,8 +130,6 @@ class Site:
                 last_first.callback(self._server.close)
             for machine in self._machines:
                 last_first.callback(machine.discard)
-            for forward in self._forwards:
-                last_first.callback(forward.close)
             for timer in self._timers.values():
                 last_first.callback(timer.cancel)
 
