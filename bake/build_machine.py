@@ -107,8 +107,8 @@ def wait_for_ssh(machine: Machine, access: SshAccess, timeout: float = 60.0) -> 
         except OSError:
             pass  # it does not listen yet
         time.sleep(0.01)
-    log = machine.log.read_text(errors="replace").splitlines()[-15:]
-    raise MachineError("its sshd does not answer; its last lines:\n" + "\n".join(log), where=machine.spec.name)
+    what = f"its sshd does not answer; its last lines:\n{machine.last_words()}"
+    raise MachineError(what, where=machine.spec.name)
 
 
 @contextmanager

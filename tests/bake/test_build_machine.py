@@ -62,10 +62,11 @@ class Mute:
 
     spec = MachineSpec("mute", (Path("/"),))
 
-    def __init__(self, folder: Path, *, ended: bool = False) -> None:
-        self.log = folder / "machine.log"
-        self.log.write_text("Kernel panic, as it were\n")
+    def __init__(self, *, ended: bool = False) -> None:
         self.ended = ended
+
+    def last_words(self) -> str:
+        return "Kernel panic, as it were"
 
     def poll(self) -> int | None:
         return 1 if self.ended else None
@@ -95,18 +96,18 @@ def access_at(port: int) -> SshAccess:
 
 @pytest.mark.network
 @pytest.mark.sleep
-def test_the_sshd_of_this_run_is_known_by_its_banner(tmp_path: Path) -> None:
+def test_the_sshd_of_this_run_is_known_by_its_banner() -> None:
     with answering(b"SSH-2.0-OpenSSH_9.2p1 bakeboot-abc\r\n") as port:
-        wait_for_ssh(cast("Machine", Mute(tmp_path)), access_at(port), timeout=5)
+        wait_for_ssh(cast("Machine", Mute()), access_at(port), timeout=5)
 
 
 @pytest.mark.network
 @pytest.mark.sleep
-def test_another_program_on_its_port_is_not_taken_for_it(tmp_path: Path) -> None:
+def test_another_program_on_its_port_is_not_taken_for_it() -> None:
     with answering(b"SSH-2.0-OpenSSH_9.2p1\r\n") as port, pytest.raises(MachineError, match="does not answer"):
-        wait_for_ssh(cast("Machine", Mute(tmp_path)), access_at(port), timeout=0.2)
+        wait_for_ssh(cast("Machine", Mute()), access_at(port), timeout=0.2)
 
 
-def test_a_machine_that_ended_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_machine_that_ended_is_not_waited_for() -> None:
     with pytest.raises(MachineError, match="Kernel panic"):
-        wait_for_ssh(cast("Machine", Mute(tmp_path, ended=True)), access_at(1), timeout=60)
+        wait_for_ssh(cast("Machine", Mute(ended=True)), access_at(1), timeout=60)

@@ -131,7 +131,7 @@ def sibling(home: Home, name: str, layers: Iterable[Layer] = ()) -> Home:
     (other.layers / "keys").mkdir()
     for layer in layers:
         (other.layers / layer.id).symlink_to(layer.folder)
-    for link in (home.layers / "keys").iterdir():
+    for link in LayerStore(home).keys.iterdir():
         if (other.layers / "keys" / link.readlink()).exists():
             (other.layers / "keys" / link.name).symlink_to(link.readlink())
     return other

@@ -23,7 +23,7 @@ from region.forward import Forward
 from region.machine import Bind, Machine, MachineSpec, start_machine
 from region.site import Site
 from region.sweep import sweep
-from tests.system.bakery import wait_until
+from tests.system.bakery import command_lines, wait_until
 
 ONESHOT = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n"
 
@@ -71,11 +71,7 @@ def holdings(machine: Machine) -> list[str]:
     groups = [str(group.path) for group in cgroups.discover(f"bakeboot-{machine.name}") if group.path.exists()]
     spaces = [str(path) for path in [netns.path(machine.name)] if path.exists()]
     mounted = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if machine.name in line]
-    processes = [
-        entry.name
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and machine.name.encode() in read_or_nothing(entry / "cmdline")
-    ]
+    processes = list(command_lines(machine.name))
     nspawns = [str(path) for path in Path("/run/systemd/nspawn").glob(f"*/{machine.name}")]
     return groups + spaces + mounted + processes + nspawns
 
