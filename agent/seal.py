@@ -158,7 +158,8 @@ def _homes(root: Path) -> list[str]:
         if len(fields) == 7 and fields[5] not in _NO_HOMES and ".." not in fields[5]:
             homes.add(fields[5].strip("/"))
     # A name with a glob character would be read as a pattern: no home of ours has one.
-    return sorted(home for home in homes if not set(home) & set("*?[") and _no_symlink_on(root, home))
+    plain = (home for home in homes if not set(home) & set("*?["))
+    return sorted(home for home in plain if _is_directory(root / home) and _no_symlink_on(root, home))
 
 
 def _no_symlink_on(root: Path, relative: str) -> bool:

@@ -62,13 +62,15 @@ def run_packer(
     run: PackerRun,
     hear: Callable[[Progress], None],
     *,
+    ready: Callable[[], None] = lambda: None,
     path: str | None = None,
     contain: Callable[[Sequence[str]], list[str]] = contained,
 ) -> Mapping[str, Any]:
     """Run it to its end; returns the build's entry in the manifest (``artifact_id``, ``custom_data``).
 
-    Packer is looked for in ``path`` (None: this process's), and is ``contained``. Raises HostError
-    without Packer, BuildError with the last lines of the step that failed and how to repeat it.
+    ``ready`` is called when Packer has been started, which takes it a while; what it raises ends Packer. Packer is
+    looked for in ``path`` (None: this process's), and is ``contained``. Raises HostError without Packer, BuildError
+    with the last lines of the step that failed and how to repeat it.
     """
     path = path or os.environ.get("PATH", os.defpath)
     packer = shutil.which("packer", path=path)
@@ -77,7 +79,7 @@ def run_packer(
     variables = run.work / "variables.pkrvars.json"
     variables.write_text(json.dumps(dict(run.variables), indent=1))
     command = [packer, "build", "-machine-readable", f"-var-file={variables}", str(run.template)]
-    code, last = _follow(contain(command), shlex.join(command), _environment(run, path), run.log, hear)
+    code, last = _follow(contain(command), shlex.join(command), _environment(run, path), run.log, hear, ready)
     entry = _manifest_entry(run.manifest)
     if code or entry is None:
         raise BuildError(
@@ -89,7 +91,12 @@ def run_packer(
 
 
 def _follow(
-    command: Sequence[str], called: str, environment: Mapping[str, str], log: Path, hear: Callable[[Progress], None]
+    command: Sequence[str],
+    called: str,
+    environment: Mapping[str, str],
+    log: Path,
+    hear: Callable[[Progress], None],
+    ready: Callable[[], None],
 ) -> tuple[int, Sequence[str]]:
     """Run ``command``, keep all that it says, pass its progress on; its exit code and last lines."""
     last: deque[str] = deque(maxlen=LAST_LINES)
@@ -108,6 +115,7 @@ def _follow(
         kept.write(f"+ {called}\n")
         try:
             assert process.stdout is not None
+            ready()
             for line in process.stdout:
                 for spoken in said(line):
                     kept.write(spoken + "\n")

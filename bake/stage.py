@@ -22,6 +22,7 @@ from bake.host import HostSettings
 from bake.layers import Layer
 from bake.packer import PackerRun, Progress, run_packer
 from bake.traces import find_traces
+from region.forward import Forward
 
 PACKER = Path(__file__).resolve().parent.parent / "packer"
 AGENT = Path(__file__).resolve().parent.parent / "agent"
@@ -70,13 +71,21 @@ def run_stage(workshop: Workshop, stage: Stage, layers: Sequence[Layer]) -> Stag
     temporary.mkdir(parents=True, mode=0o700)
     payload = pack(stage.payload, work / "payload.tar")
     roots = tuple(layer.root for layer in layers)
-    with build_machine(workshop.home, run, roots, workshop.settings, stage=stage.name) as (machine, access):
-        wait_for_ssh(machine, access)
+    with (
+        build_machine(workshop.home, run, roots, workshop.settings, stage=stage.name) as (machine, access),
+        # Packer starts while the machine boots. Refused it would wait for seconds, so its connection is held till then.
+        Forward((None, "127.0.0.1", 0), (None, "127.0.0.1", access.port), held=True) as door,
+    ):
+
+        def ready() -> None:
+            wait_for_ssh(machine, access)
+            door.release()
+
         packed = PackerRun(
             template=PACKER / "machine.pkr.hcl",
             variables={
                 "ssh_host": "127.0.0.1",
-                "ssh_port": access.port,
+                "ssh_port": door.port,
                 "ssh_private_key_file": str(access.key),
                 "payload": str(payload),
                 "scripts": [str(PACKER / "scripts" / script) for script in stage.scripts],
@@ -92,7 +101,7 @@ def run_stage(workshop: Workshop, stage: Stage, layers: Sequence[Layer]) -> Stag
             manifest=work / "manifest.json",
             stage=stage.name,
         )
-        run_packer(packed, workshop.hear)
+        run_packer(packed, workshop.hear, ready=ready)
         if stage.tidy:
             machine.stop()
         else:

@@ -16,17 +16,27 @@ _CHUNK = 65536
 class Forward:
     """Listens at one place and connects to the other for each connection, until `close`. Raises OSError.
 
-    `host` and `port` are where it listens: port 0 became a free one.
+    `host` and `port` are where it listens: port 0 became a free one. With `held` it takes connections at once, and
+    carries them from `release` on: for a client that would be long in trying again.
     """
 
-    def __init__(self, listen: Place, connect: Place) -> None:
+    def __init__(self, listen: Place, connect: Place, *, held: bool = False) -> None:
         self._connect = connect
+        self._released = threading.Event()
+        if not held:
+            self._released.set()
         self._acceptor = Acceptor(netns.listen(*listen), self._carry, "forward")
         self.host, self.port = listen[1], self._acceptor.port
         self._acceptor.start()
 
+    def release(self) -> None:
+        """The other place answers now. Twice is no error."""
+        self._released.set()
+
     def close(self) -> None:
         """Ends all connections and returns when no thread is left. Twice is no error."""
+        self._acceptor.closing.set()
+        self._released.set()
         self._acceptor.close()
 
     def __enter__(self) -> Forward:
@@ -36,6 +46,9 @@ class Forward:
         self.close()
 
     def _carry(self, near: socket.socket, _source: str) -> None:
+        self._released.wait()
+        if self._acceptor.closing.is_set():
+            return
         namespace, host, port = self._connect
         netns.enter(namespace)  # this thread's alone, and it ends with the connection
         with socket.create_connection((host, port), timeout=5) as far, self._acceptor.watched(far):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -135,6 +136,31 @@ def test_a_run_that_made_nothing_is_a_failure_whatever_its_exit_code(tmp_path: P
         run_packer(a_run(tmp_path), lambda progress: None, path=packer(tmp_path, body), contain=uncontained)
     assert told.value.where == "stage image"
     assert str(tmp_path / "bake.log") in told.value.hint
+
+
+@pytest.mark.subprocess
+def test_what_it_waits_for_is_awaited_while_it_starts(tmp_path: Path) -> None:
+    run = a_run(tmp_path)
+    between = tmp_path / "between"
+    os.mkfifo(between)
+    body = f"echo started >{between}; cat {between}; " + writes(manifest())
+
+    def ready() -> None:
+        assert between.read_text() == "started\n"  # it waits for Packer, and Packer for it
+        between.write_text("go on\n")
+
+    run_packer(run, lambda progress: None, ready=ready, path=packer(tmp_path, body), contain=uncontained)
+    assert run.log.read_text().endswith("go on\n")
+
+
+@pytest.mark.subprocess
+def test_what_it_waits_for_in_vain_ends_it(tmp_path: Path) -> None:
+    def ready() -> None:
+        raise HostError("no machine")
+
+    path = packer(tmp_path, "exec sleep infinity")  # which this test would wait for too
+    with pytest.raises(HostError, match="no machine"):
+        run_packer(a_run(tmp_path), lambda progress: None, ready=ready, path=path, contain=uncontained)
 
 
 @pytest.mark.subprocess

@@ -123,6 +123,36 @@ def test_many_at_once(forward: Forward) -> None:
     assert sorted(heard) == sorted(b"A%d" % n for n in range(20))
 
 
+def test_a_held_one_takes_a_connection_at_once_and_carries_it_when_released() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with (
+        Forward((None, "127.0.0.1", 0), (None, "127.0.0.1", port), held=True) as forward,
+        socket.create_connection((forward.host, forward.port), timeout=10) as client,
+    ):
+        client.sendall(b"said before anybody is there")
+        client.shutdown(socket.SHUT_WR)
+        with socket.create_server(("127.0.0.1", port)) as late:
+            late.settimeout(10)
+            forward.release()
+            forward.release()
+            connection, _ = late.accept()
+            with connection:
+                answer_upper(connection)
+        assert client.recv(_PIECE) == b"SAID BEFORE ANYBODY IS THERE"
+
+
+def test_a_held_one_that_is_never_released_closes() -> None:
+    before = threading.active_count()
+    forward = Forward((None, "127.0.0.1", 0), (None, "127.0.0.1", 9), held=True)
+    with socket.create_connection((forward.host, forward.port), timeout=10) as client:
+        client.sendall(b"x")
+        forward.close()
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+    assert threading.active_count() == before
+
+
 def test_nobody_behind_it_closes_the_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
