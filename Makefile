@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 
 # What the virtual environment and the unit tests need, and what a bake and a local machine need on top.
 PYTHON_PACKAGES := python3 python3-venv git openssh-client ca-certificates
-HOST_PACKAGES := packer mmdebstrap systemd-container iproute2 squashfs-tools zstd
+HOST_PACKAGES := haproxy packer mmdebstrap systemd-container iproute2 squashfs-tools zstd
 
 # Installs those of its arguments that are missing; runs no apt command when none is.
 install = missing=$$(for package in $(1); do \

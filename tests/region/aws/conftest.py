@@ -1,0 +1,49 @@
+"""A region's API in this process, with fakes for what needs root: machines and addresses."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from moto.core.models import botocore_stubber  # noqa: F401 - moto must be loaded before a client is made
+from moto.moto_api._internal.models import moto_api_backend
+
+from region.aws.server import Api, ApiServer
+from region.aws.world import World
+from tests.region.aws.fakes import FakeMachines, FakeNetwork
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A world whose clock stands at `world.clock.now`, and whose controllers look when a test calls `world.tick()`."""
+    moto_api_backend.reset()
+    world = World("test", tmp_path, FakeMachines(), FakeNetwork())
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def client(world: World) -> Iterator[Callable[..., Any]]:
+    """`client("ec2")` is a boto3 client of the world's API. The test needs the mark `network`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = ApiServer(Api(world), [listener])
+    endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    def make(service: str, **settings: Any) -> Any:
+        keys = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "secret", **settings}
+        return boto3.client(
+            service,
+            region_name="us-east-1",
+            endpoint_url=endpoint,
+            config=Config(retries={"max_attempts": 0}),
+            **keys,
+        )
+
+    yield make
+    server.close()
+    listener.close()
