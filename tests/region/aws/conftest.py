@@ -15,14 +15,20 @@ from moto.moto_api._internal.models import moto_api_backend
 
 from region.aws.server import Api, ApiServer
 from region.aws.world import World
-from tests.region.aws.fakes import FakeMachines, FakeNetwork
+from tests.region.aws.fakes import FakeClock, FakeMachines, FakeNetwork
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A world whose clock stands at `world.clock.now`, and whose controllers look when a test calls `world.tick()`."""
+def clock() -> FakeClock:
+    """The world's clock: `clock.now += 3600` lets an hour pass."""
+    return FakeClock()
+
+
+@pytest.fixture
+def world(tmp_path: Path, clock: FakeClock) -> Iterator[World]:
+    """A world whose clock stands until a test moves it, and whose controllers look when it calls `world.tick()`."""
     moto_api_backend.reset()
-    world = World("test", tmp_path, FakeMachines(), FakeNetwork())
+    world = World("test", tmp_path, FakeMachines(), FakeNetwork(), clock=clock)
     yield world
     world.close()
 

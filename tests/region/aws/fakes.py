@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
@@ -9,6 +10,16 @@ from typing import cast
 from region.machine import Machine
 from region.metadata import InstanceMetadata
 from region.nspawn import MachineSpec
+
+
+class FakeClock:
+    """Stands still; a test moves `now` on. It begins at the real time, since moto's own times are real."""
+
+    def __init__(self) -> None:
+        self.now = float(int(time.time()))
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class FakeMachine:
