@@ -273,10 +273,13 @@ class MetadataService:
         left = self._left(request.headers.get(TOKEN_HEADER, ""), request.source)
         if left is None:
             return failure(401)
-        instance = known.instance
-        if instance.tags and known.faults.tags_hidden(elapsed):
+        instance, faults = known.instance, known.faults
+        if instance.tags and faults.tags_hidden(elapsed):
             instance = replace(instance, tags={})
-        broken = path.rpartition("/tags/instance/")[2] in known.faults.broken_tags
+        if faults.wrong:
+            instance = replace(instance, extra={**instance.extra, **faults.wrong})
+        below = path.strip("/").partition("/")[2].removeprefix("meta-data/")
+        broken = path.rpartition("/tags/instance/")[2] in faults.broken_tags or faults.hides(below)
         response = failure(404) if broken else find(path, instance)
         return replace(response, headers=(*response.headers, ("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", str(left))))
 

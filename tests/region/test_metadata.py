@@ -318,3 +318,25 @@ def test_forgotten_addresses_lose_their_tokens_and_their_count() -> None:
     client.service.set(HERE, WEB)
     assert client.ask("GET", "/", x_aws_ec2_metadata_token=token).status == 401
     assert len(client.service.requests(HERE)) == 1
+
+
+def test_wrong_paths_answer_another_text_also_where_there_is_none() -> None:
+    client = Client(faults=Faults(wrong={"instance-id": "i-other", "iam/info": "{}"}))
+    assert client.get("/latest/meta-data/instance-id").body == b"i-other"
+    assert client.get("/latest/meta-data/iam/info").body == b"{}"
+    assert client.get("/latest/meta-data/ami-id").body == b"ami-0a"
+
+
+@pytest.mark.parametrize(
+    ("gone", "path", "status"),
+    [
+        ("tags", "meta-data/tags/instance/Name", 404),
+        ("tags", "meta-data/tags", 404),
+        ("tags", "meta-data/instance-id", 200),
+        ("instance", "meta-data/instance-id", 200),
+        ("user-data", "user-data", 404),
+        ("user-data", "meta-data/ami-id", 200),
+    ],
+)
+def test_gone_paths_answer_404_with_all_below_them(gone: str, path: str, status: int) -> None:
+    assert Client(faults=Faults(gone=frozenset({gone}))).get(f"/latest/{path}").status == status
