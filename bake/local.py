@@ -27,7 +27,8 @@ from region.faults import Faults
 from region.forward import Forward
 from region.machine import Machine, MachineSpec
 from region.metadata import InstanceMetadata
-from region.site import GATEWAY, Site
+from region.site import Site
+from region.wiring import GATEWAY
 
 POLL = 0.02
 """Seconds between two looks at an instance that is booting."""

@@ -13,13 +13,13 @@ import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from region import cgroups, linux, mounts, netns, nspawn, owner
 from region.errors import RegionError
 from region.notify import Notify, wait_end
 from region.nspawn import Bind, MachineSpec
+from region.wiring import Wiring
 
 __all__ = ["Bind", "Machine", "MachineSpec", "Wiring", "start_machine"]
 
@@ -30,19 +30,6 @@ _CLEAN_ENVIRONMENT = {
     "HOME": "/root",
     "LANG": "C.UTF-8",
 }
-
-
-@dataclass(frozen=True)
-class Wiring:
-    """What a site gives an isolated machine: its address, and the `ip` commands for the site's and its own namespace.
-
-    `{netns}` in a command stands for the machine's namespace, whose name is known only once the machine has one.
-    """
-
-    site: str
-    address: str
-    in_site: tuple[str, ...]
-    in_machine: tuple[str, ...]
 
 
 def start_machine(spec: MachineSpec, state: Path, runtime: Path, wiring: Wiring | None = None) -> Machine:
@@ -128,6 +115,7 @@ class Machine:
         if self._wiring is None:
             return None
         netns.add(self.name)
+        netns.set_kernel(self.name, self._wiring.settings)
         netns.configure(self._wiring.site, [line.format(netns=self.name) for line in self._wiring.in_site])
         netns.configure(self.name, self._wiring.in_machine)
         return netns.path(self.name)

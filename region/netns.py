@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,6 +51,17 @@ def delete(name: str) -> None:
 def configure(name: str, commands: Sequence[str]) -> None:
     """Runs `ip` commands (without the word `ip`) inside the namespace, in one process, up to the first error."""
     linux.call(["ip", "-n", name, "-batch", "-"], script="".join(f"{command}\n" for command in commands))
+
+
+def set_kernel(name: str, settings: Mapping[str, str]) -> None:
+    """Writes files below /proc/sys, of which `net` shows the namespace of the thread that opens it. Raises OSError."""
+
+    def work() -> None:
+        for file, value in settings.items():
+            Path("/proc/sys", file).write_text(value)
+
+    if settings:
+        inside(name, work)
 
 
 def enter(name: str | None) -> None:

@@ -40,6 +40,7 @@ class MachineSpec:
     - `memory` in bytes, `cpus` in whole CPUs' worth of time.
     - `files`: absolute paths under /run to contents: there before PID 1 is, mode 0600, kept on a tmpfs on this host.
       Their directory (unless it is /run itself) is read only in the machine, and holds nothing else.
+    - `nameserver`: whom it asks for names; "" is nobody, and every name it doesn't know fails at once.
     - `sync=False` turns fsync and kin into nothing: for builds, which a crash of this host loses anyway.
     """
 
@@ -56,6 +57,7 @@ class MachineSpec:
     memory: int | None = None
     cpus: float | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
+    nameserver: str = ""
     sync: bool = True
 
 
@@ -75,7 +77,7 @@ def _identity(spec: MachineSpec, directory: Path, root: Path, address: str) -> l
     hostname = spec.hostname or spec.name
     own = f"{address}\t{hostname}\n" if address else f"127.0.1.1\t{hostname}\n"
     hosts = f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{own}"
-    texts = {"hostname": f"{hostname}\n", "hosts": hosts, "resolv.conf": ""}
+    texts = {"hostname": f"{hostname}\n", "hosts": hosts, "resolv.conf": _resolv_conf(spec)}
     binds = []
     for name, text in texts.items():
         source = directory / name
@@ -83,10 +85,16 @@ def _identity(spec: MachineSpec, directory: Path, root: Path, address: str) -> l
         source.chmod(0o644)
         if name == "resolv.conf" and spec.network == "host":
             source = Path("/etc/resolv.conf").resolve()
-        # Without resolv.conf nothing is asked either (127.0.0.1 refuses at once), so only a build must have one.
-        if os.path.lexists(root / "etc" / name) or (name == "resolv.conf" and spec.network == "host"):
+        # Without resolv.conf nothing is asked either (127.0.0.1 refuses at once), so only one that says whom to ask
+        # must be seen. Where the image has none, an empty one then stays in the upper directory, which says as much.
+        said = name == "resolv.conf" and (spec.network == "host" or spec.nameserver)
+        if said or os.path.lexists(root / "etc" / name):
             binds.append(Bind(source, f"/etc/{name}"))
     return binds
+
+
+def _resolv_conf(spec: MachineSpec) -> str:
+    return f"nameserver {spec.nameserver}\n" if spec.nameserver else ""
 
 
 def _files(files: Mapping[str, bytes], directory: Path) -> list[Bind]:
