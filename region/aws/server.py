@@ -1,66 +1,143 @@
-"""The API's server: moto's applications behind the world's lock, on sockets that are handed over."""
+"""The API's door: every call is read once, judged, carried out by moto under the world's lock, and logged.
+
+    read ─▶ who is it ─▶ faults ─▶ may they ─▶ moto (the lock) ─▶ log ─▶ answer
+
+Only moto's work holds the lock: what waits (a fault's latency) waits outside of it.
+"""
 
 from __future__ import annotations
 
-import socket
 import threading
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+import time
+import traceback
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.serving import make_server
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+from region.aws import api_faults, protocol
+from region.aws.api_faults import ApiFaults
+from region.aws.identity import Caller, Identity
+from region.aws.listener import CLOSING, CONTROL, ApiServer, CutConnection
+from region.aws.protocol import Answer, Call, Failure
 from region.aws.world import World
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+__all__ = ["Api", "ApiServer"]
 
-class QuietHandler(MotoRequestHandler):
-    """HTTP/1.1, so that clients keep their connections; nothing is printed."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - as werkzeug names it
-        pass
+# What moto has beside AWS's API: it would change the region behind everybody's back, or answer for the metadata.
+_MOTO_ONLY = ("/moto-api", "/latest/meta-data", "/latest/api", "/latest/user-data", "/favicon.ico")
+_OURS = "/_region/"
 
 
 class Api:
-    """The region's API as a WSGI application: one call at a time."""
+    """The region's API as a WSGI application.
 
-    def __init__(self, world: World) -> None:
+    `control` gets the paths below `/_region/`, without the lock, and only by sockets that are the host's own
+    (`ApiServer(..., control=True)`): a machine must not reach what controls the region.
+    """
+
+    def __init__(self, world: World, faults: ApiFaults | None = None, control: WSGIApplication | None = None) -> None:
         self._world = world
+        self._faults = faults or ApiFaults()
+        self._control = control
+        self._identity = Identity(world)
         self._moto: WSGIApplication = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        with self._world.lock:
-            answer = list(self._moto(environ, start_response))
-        self._world.wake()
-        return answer
-
-
-class ApiServer:
-    """Serves an application on every one of the listening sockets, until `close`."""
-
-    def __init__(self, app: WSGIApplication, sockets: Sequence[socket.socket]) -> None:
-        self._servers = []
-        for listener in sockets:
-            host, port = listener.getsockname()[:2]
-            self._servers.append(
-                make_server(host, port, app, threaded=True, request_handler=QuietHandler, fd=listener.fileno())
+        path = environ.get("PATH_INFO", "/")
+        if path.startswith(_OURS) and self._control is not None and environ.get(CONTROL):
+            return self._control(environ, start_response)
+        if path.startswith((*_MOTO_ONLY, _OURS)):
+            return _say(
+                start_response, _plain(404, f"{path} is no part of AWS's API, and this region has no such door.")
             )
-        self._threads = [
-            threading.Thread(target=server.serve_forever, args=(0.1,), name=f"api-{server.port}", daemon=True)
-            for server in self._servers
-        ]
-        for thread in self._threads:
-            thread.start()
+        call, began = protocol.read(environ), time.monotonic()
+        caller, answer = None, None
+        try:
+            with self._world.lock:
+                caller = self._identity.caller(call)
+            answer = self._answer(call, caller, environ)
+        except CutConnection:
+            raise
+        except Exception:
+            self._world.log(f"{call.name} failed:\n{traceback.format_exc().rstrip()}")
+            message = "An internal error has occurred: the region's log has it (bakeboot region logs)."
+            answer = protocol.answer(call, Failure("InternalFailure", message, 500))
+        finally:
+            who = caller.name if isinstance(caller, Caller) else "nobody"
+            status = str(answer.status) if answer else "cut"
+            self._world.log(f"{call.name} {who} {status} {1000 * (time.monotonic() - began):.0f} ms")
+        return _say(start_response, answer)
 
-    def close(self) -> None:
-        """No call is taken any more. Twice is no error."""
-        for server in self._servers:
-            server.shutdown()
-        for thread in self._threads:
-            thread.join()
-        for server in self._servers:
-            server.server_close()
+    def _answer(self, call: Call, caller: Caller | Failure, environ: WSGIEnvironment) -> Answer:
+        """Raises CutConnection, and whatever moto raises."""
+        names = caller.names if isinstance(caller, Caller) else frozenset()
+        verdict = self._faults.decide(call.name, names)
+        if verdict.delay:
+            closing: threading.Event = environ.get(CLOSING) or self._world.closing
+            closing.wait(verdict.delay)
+        match verdict.fault:
+            case None:
+                return self._carried_out(call, caller, environ)
+            case fault if fault.kind == "refuse":
+                raise CutConnection
+            case fault if fault.kind == "lost":
+                self._carried_out(call, caller, environ)
+                raise CutConnection
+            case fault:
+                return protocol.answer(call, api_faults.failure_of(fault, call))
+
+    def _carried_out(self, call: Call, caller: Caller | Failure, environ: WSGIEnvironment) -> Answer:
+        if isinstance(caller, Failure):
+            return protocol.answer(call, caller)
+        with self._world.lock:
+            refusal = self._identity.refusal(call, caller)
+            if refusal is not None:
+                return protocol.answer(call, refusal)
+            try:
+                answer = _called(self._moto, environ)
+            except NotImplementedError as error:
+                return protocol.answer(call, _unsupported(call, str(error)))
+        self._world.wake()
+        return protocol.answer(call, _unsupported(call)) if _is_page(answer) else answer
+
+
+def _called(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
+    said: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None, /) -> object:
+        said[:] = [(status, headers)]
+        return lambda data: None
+
+    body = b"".join(app(environ, start_response))  # type: ignore[arg-type]
+    status, headers = said[0]
+    return Answer(int(status.split()[0]), tuple(headers), body)
+
+
+def _is_page(answer: Answer) -> bool:
+    """Whether it is a page for people, or nothing at all, where an AWS client wants to read an error."""
+    content_type = next((value for name, value in answer.headers if name.lower() == "content-type"), "")
+    page = content_type.startswith("text/html") and answer.body.lstrip()[:9].lower() == b"<!doctype"
+    return answer.status in (404, 405) and (page or not answer.body)
+
+
+def _unsupported(call: Call, why: str = "") -> Failure:
+    because = f" ({why})" if why else ""
+    return Failure("UnsupportedOperation", f"{call.name} is not implemented by this region{because}.")
+
+
+def _plain(status: int, text: str) -> Answer:
+    return Answer(status, (("Content-Type", "text/plain; charset=utf-8"),), f"{text}\n".encode())
+
+
+def _say(start_response: StartResponse, answer: Answer) -> Iterable[bytes]:
+    try:
+        phrase = HTTPStatus(answer.status).phrase
+    except ValueError:
+        phrase = "Unknown"
+    start_response(f"{answer.status} {phrase}", list(answer.headers))
+    return [answer.body]

@@ -13,6 +13,8 @@ from botocore.config import Config
 from moto.core.models import botocore_stubber  # noqa: F401 - moto must be loaded before a client is made
 from moto.moto_api._internal.models import moto_api_backend
 
+from region.aws import identity
+from region.aws.api_faults import ApiFaults
 from region.aws.server import Api, ApiServer
 from region.aws.world import World
 from tests.region.aws.fakes import FakeClock, FakeMachines, FakeNetwork
@@ -34,10 +36,17 @@ def world(tmp_path: Path, clock: FakeClock) -> Iterator[World]:
 
 
 @pytest.fixture
-def client(world: World) -> Iterator[Callable[..., Any]]:
+def faults() -> ApiFaults:
+    """What goes wrong with the calls that `client` makes."""
+    return ApiFaults()
+
+
+@pytest.fixture
+def client(world: World, faults: ApiFaults) -> Iterator[Callable[..., Any]]:
     """`client("ec2")` is a boto3 client of the world's API. The test needs the mark `network`."""
+    identity.install(world)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = ApiServer(Api(world), [listener])
+    server = ApiServer(Api(world, faults), [listener])
     endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
     def make(service: str, **settings: Any) -> Any:
