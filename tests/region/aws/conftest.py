@@ -31,6 +31,7 @@ def world(tmp_path: Path, clock: FakeClock) -> Iterator[World]:
     """A world whose clock stands until a test moves it, and whose controllers look when it calls `world.tick()`."""
     moto_api_backend.reset()
     world = World("test", tmp_path, FakeMachines(), FakeNetwork(), clock=clock)
+    identity.install(world)
     yield world
     world.close()
 
@@ -44,7 +45,6 @@ def faults() -> ApiFaults:
 @pytest.fixture
 def client(world: World, faults: ApiFaults) -> Iterator[Callable[..., Any]]:
     """`client("ec2")` is a boto3 client of the world's API. The test needs the mark `network`."""
-    identity.install(world)
     listener = socket.create_server(("127.0.0.1", 0))
     server = ApiServer(Api(world, faults), [listener])
     endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
