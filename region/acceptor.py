@@ -18,6 +18,7 @@ class Acceptor:
     def __init__(self, listener: socket.socket, serve: Callable[[socket.socket, str], None], name: str) -> None:
         self.port = int(listener.getsockname()[1])
         self.closing = threading.Event()
+        self._retired = threading.Event()
         self._listener, self._serve = listener, serve
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -28,12 +29,23 @@ class Acceptor:
     def start(self) -> None:
         self._thread.start()
 
-    def close(self) -> None:
-        """Ends all connections and returns when no thread is left. Twice is no error."""
-        self.closing.set()
+    @property
+    def idle(self) -> bool:
+        """Whether no connection is open."""
+        with self._lock:
+            return not self._threads
+
+    def retire(self) -> None:
+        """Listens no more; the connections that are open go on until they end, or until `close`. Twice is no error."""
+        self._retired.set()
         shut(self._listener, socket.SHUT_RDWR)  # wakes the thread in accept
         self._thread.join()
         self._listener.close()
+
+    def close(self) -> None:
+        """Ends all connections and returns when no thread is left. Twice is no error."""
+        self.closing.set()
+        self.retire()
         with self._lock:
             for connection in self._open:
                 shut(connection, socket.SHUT_RDWR)
@@ -55,11 +67,11 @@ class Acceptor:
                 self._open.discard(connection)
 
     def _accept(self) -> None:
-        while not self.closing.is_set():
+        while not self._retired.is_set():
             try:
                 connection, (source, _) = self._listener.accept()
             except OSError:  # closing, too many open files, a client that gave up: the next try may do
-                self.closing.wait(0.05)
+                self._retired.wait(0.05)
                 continue
             thread = threading.Thread(target=self._run, args=(connection, source), name=self._name, daemon=True)
             with self._lock:

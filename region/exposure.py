@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from region import listening, netns, wiring
+from region.announce import announce
 from region.errors import RegionError
 from region.forward import Forward
 from region.machine import Machine
@@ -32,6 +33,8 @@ class _Exposed:
     machine: Machine
     allowed: Callable[[], Ranges]
     forwards: dict[int, Forward] = field(default_factory=dict)
+    retired: list[Forward] = field(default_factory=list)
+    """Of ports that are closed now: their connections go on, as those of a security group whose rule was removed do."""
 
 
 class Exposures:
@@ -50,6 +53,7 @@ class Exposures:
         self.hide(address)
         netns.configure(self._site.name, wiring.publish_in_site(address, machine.address, self._site.subnets))
         netns.configure(machine.name, wiring.publish_in_machine(address))
+        _tell(machine.name, "eth0", machine.address, address)
         with self._lock:
             self._exposed[address] = _Exposed(machine, allowed)
             if self._thread is None:
@@ -69,7 +73,10 @@ class Exposures:
         ):
             with contextlib.suppress(RegionError):  # it ended, and its namespace with it
                 netns.configure(name, commands)
-        self._close(exposed.forwards)
+        # The site has it again, where nobody listens: so it is refused, and not waited for.
+        _tell(self._site.name, "br0", wiring.GATEWAY, address)
+        for forward in (*exposed.forwards.values(), *exposed.retired):
+            forward.close()
 
     def close(self) -> None:
         """Hides all. Twice is no error."""
@@ -99,9 +106,11 @@ class Exposures:
         with self._lock:
             if self._exposed.get(address) is not one:
                 return
-            over = {port: one.forwards.pop(port) for port in set(one.forwards) - ports}
+            one.retired += [one.forwards.pop(port) for port in set(one.forwards) - ports]
+            for forward in one.retired:
+                forward.retire()
+            one.retired = [forward for forward in one.retired if not forward.idle]
             new = ports - set(one.forwards)
-        self._close(over)
         for port in new:
             self._open(address, port, one)
 
@@ -116,7 +125,8 @@ class Exposures:
                 return
         forward.close()
 
-    @staticmethod
-    def _close(forwards: Mapping[int, Forward]) -> None:
-        for forward in forwards.values():
-            forward.close()
+
+def _tell(namespace: str, interface: str, holder: str, address: str) -> None:
+    """Tells the machines of a site who has the address now: the one whose own is `holder`."""
+    with contextlib.suppress(OSError):  # it ended meanwhile
+        netns.inside(namespace, lambda: announce(interface, wiring.hardware_address(holder), address))

@@ -33,6 +33,15 @@ class Forward:
         """The other place answers now. Twice is no error."""
         self._released.set()
 
+    @property
+    def idle(self) -> bool:
+        """Whether no connection is open."""
+        return self._acceptor.idle
+
+    def retire(self) -> None:
+        """Listens no more; the connections that are open go on until they end, or until `close`. Twice is no error."""
+        self._acceptor.retire()
+
     def close(self) -> None:
         """Ends all connections and returns when no thread is left. Twice is no error."""
         self._acceptor.closing.set()
