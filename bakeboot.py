@@ -9,11 +9,16 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 import click
 
 from agent.errors import BakebootError, HostError
 from bake import cli as bake_cli
+from bake.catalog import LocalCatalog
+from bake.home import Home
+from bake.output import print_table, voice
+from region import cli as region_cli
 from region.errors import RegionError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -25,7 +30,21 @@ def program() -> None:
     """One machine image for a whole company: bake it, boot it by its tags."""
 
 
+def _home() -> tuple[Path, Path]:
+    home = Home.open()
+    return home.root, home.runtime
+
+
 bake_cli.register(program)
+region_cli.register(
+    program,
+    region_cli.House(
+        home=_home,
+        catalog=lambda: LocalCatalog(Home.open()),
+        voice=lambda quiet: voice(stderr=quiet),
+        table=print_table,
+    ),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -191,6 +191,11 @@ class ImageStore:
         return sorted(entry.name for entry in entries)
 
 
+def ami_id(digest: str) -> str:
+    """The AMI's id of what has this digest (`sha256:…`): the same on every host and at every time."""
+    return f"ami-{digest.removeprefix('sha256:')[:17]}"
+
+
 def layer_ids(images: Iterable[Image]) -> set[str]:
     """The ids of all layers that these images refer to."""
     return {identifier for image in images for identifier in image.layers}

@@ -21,7 +21,7 @@ from agent.image import WEB, ImageManifest, Service
 from agent.names import SELF_CONTAINED, TAG_MODE, TAG_SERVICE, TAG_STACK, variable
 from bake.build_machine import SSH_UNIT, SshAccess
 from bake.home import locked
-from bake.images import Image, ImageStore
+from bake.images import Image, ImageStore, ami_id
 from region.errors import RegionError
 from region.faults import Faults
 from region.forward import Forward
@@ -212,7 +212,7 @@ def _spec(images: ImageStore, image: Image, manifest: ImageManifest, request: Re
     label = _label(request)
     metadata = InstanceMetadata(
         instance_id=f"i-{secrets.token_hex(9)[:17]}",
-        image_id=f"ami-{image.digest.removeprefix('sha256:')[:17]}",
+        image_id=ami_id(image.digest),
         tags=dict(_tags(manifest, request) if request.tags is None else request.tags),
     )
     return MachineSpec(
