@@ -32,7 +32,7 @@ Place = tuple[str | None, str]
 class Resolver:
     """Answers at all `places` until `close`. `zones` and `networks` are asked for each question, and must be quick.
 
-    Raises OSError when one of the places is taken.
+    Raises OSError when one of the places is taken; of `wishes` that are, `say` is told.
     """
 
     def __init__(
@@ -40,6 +40,8 @@ class Resolver:
         zones: Callable[[], Sequence[Zone]],
         places: Sequence[Place],
         *,
+        wishes: Sequence[Place] = (),
+        say: Callable[[str], None] = lambda line: None,
         networks: Callable[[], Sequence[str]] = tuple,
         port: int = PORT,
     ) -> None:
@@ -51,6 +53,11 @@ class Resolver:
         try:
             for namespace, host in places:
                 self._open(namespace, host, port)
+            for namespace, host in wishes:
+                try:
+                    self._open(namespace, host, port)
+                except OSError as error:
+                    say(f"no names are answered at {host}: {error.strerror}")
         except BaseException:
             self.close()
             raise
@@ -80,10 +87,14 @@ class Resolver:
 
     def _open(self, namespace: str | None, host: str, port: int) -> None:
         datagrams = netns.inside(namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        try:
+            datagrams.bind((host, port))
+            bound = int(datagrams.getsockname()[1])
+            acceptor = Acceptor(netns.listen(namespace, host, bound), self._serve, "dns")
+        except BaseException:
+            datagrams.close()
+            raise
         self._datagrams.append(datagrams)
-        datagrams.bind((host, port))
-        bound = int(datagrams.getsockname()[1])
-        acceptor = Acceptor(netns.listen(namespace, host, bound), self._serve, "dns")
         acceptor.start()
         self._acceptors.append(acceptor)
         thread = threading.Thread(target=self._datagram_loop, args=(datagrams,), name=f"dns-{bound}", daemon=True)

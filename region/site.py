@@ -93,11 +93,13 @@ class Site:
     def start(self, spec: MachineSpec, address: str | None = None) -> Machine:
         """Starts a machine on this site; many may start at once, from several threads. Raises RegionError.
 
-        Without `address` it gets a free one of 10.77.0.0/24. An address is free again as soon as its machine has been
-        stopped or killed.
+        Without `address` it gets a free one of 10.77.0.0/24. One that is in no network of the site brings the private
+        block that it is of. An address is free again as soon as its machine has been stopped or killed.
         """
         if self.shared:
             spec = replace(spec, nameserver=spec.nameserver or wiring.RESOLVER)
+        if address is not None and not wiring.known(address, self.subnets) and (block := wiring.block_of(address)):
+            self.add_subnet(block)
         link, subnets = self._allocate(address)
         try:
             self.metadata.forget(link.address)

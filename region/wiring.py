@@ -26,6 +26,10 @@ LOOPBACK_ROUTES = {"net/ipv4/conf/all/route_localnet": "1"}
 """Kernel settings (below /proc/sys) of a namespace that loopback addresses are routed into and out of."""
 
 
+_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+"""What a VPC's block is taken from ("VPC CIDR blocks", Amazon VPC User Guide)."""
+
+
 @dataclass(frozen=True)
 class Wiring:
     """What a site gives an isolated machine: its address, and the `ip` commands for the site's and its own namespace.
@@ -77,6 +81,16 @@ def subnet_in_site(subnet: str) -> str:
 
 def subnet_in_machine(subnet: str) -> str:
     return f"route replace {IPv4Network(subnet)} dev eth0 scope link"
+
+
+def known(address: str, subnets: Sequence[str]) -> bool:
+    """Whether the address is in one of a site's networks."""
+    return any(IPv4Address(address) in IPv4Network(network) for network in (*subnets, HOME))
+
+
+def block_of(address: str) -> str | None:
+    """The private block that an address is in; None for a public address."""
+    return next((block for block in _PRIVATE if IPv4Address(address) in IPv4Network(block)), None)
 
 
 def network_of(address: str, subnets: Sequence[str]) -> IPv4Network:

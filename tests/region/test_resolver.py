@@ -110,3 +110,14 @@ def test_it_answers_over_udp_and_tcp_and_ends() -> None:
                 assert dnslib.DNSRecord.parse(read.read(length)).rr[0].rdata.data == (10, 0, 0, 1)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(where, timeout=5)
+
+
+@pytest.mark.network
+def test_a_place_that_is_taken_is_told_of_where_it_is_only_wished_for() -> None:
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            Resolver(lambda: [], [(None, "127.0.0.1")], port=port)
+        Resolver(lambda: [], [], wishes=[(None, "127.0.0.1")], say=said.append, port=port).close()
+    assert said == ["no names are answered at 127.0.0.1: Address already in use"]

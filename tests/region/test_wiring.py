@@ -44,3 +44,17 @@ def test_the_bridge_is_the_router_of_each_network() -> None:
 def test_an_address_in_no_network_of_the_site_is_refused() -> None:
     with pytest.raises(ValueError, match=r"172\.31\.5\.9 is in none of 10\.1\.0\.0/20, 10\.77\.0\.0/24"):
         wiring.wiring("rg-1", "172.31.5.9", "v7", ("10.1.0.0/20",), "127.77.3")
+
+
+@pytest.mark.parametrize(
+    ("address", "block"),
+    [("10.1.2.3", "10.0.0.0/8"), ("172.20.0.9", "172.16.0.0/12"), ("192.168.1.1", "192.168.0.0/16"), ("8.8.8.8", None)],
+)
+def test_a_vpcs_address_brings_the_private_block_that_it_is_of(address: str, block: str | None) -> None:
+    assert wiring.block_of(address) == block
+    assert not wiring.known(address, ["172.31.0.0/16"])
+
+
+def test_addresses_of_the_sites_networks_are_known() -> None:
+    assert wiring.known("172.31.255.1", ["172.31.0.0/16"])
+    assert wiring.known("10.77.0.9", [])
