@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from region import listening, netns
+from region import listening, netns, wiring
 from region.errors import RegionError
 from region.exposure import Exposures
 from region.machine import Machine
+from region.names import Zone
+from region.resolver import Resolver
 from region.site import Site
 
 PORT = 4566
@@ -32,8 +34,8 @@ class Addresses:
         self.site = site.name
         self.shared = shared
         self.endpoint = f"http://{shared}.1:{PORT}"
-        self.resolver = f"{shared}.2"
         self._api = list(api)
+        self._site = site
         self._exposures = Exposures(site)
         self._lock = threading.Lock()
         self._held: set[str] = set()
@@ -63,6 +65,12 @@ class Addresses:
     def api_sockets(self) -> list[socket.socket]:
         """The API's listening sockets: this host's first, then the site's own. They are closed by `close`."""
         return list(self._api)
+
+    def resolver(self, zones: Callable[[], Sequence[Zone]], say: Callable[[str], None]) -> Resolver:
+        """Answers names in the site, and on this host at `.2` where that is not taken; the caller closes it."""
+        here = f"{self.shared}.2"
+        places = [(self.site, wiring.RESOLVER), (self.site, here)]
+        return Resolver(zones, places, wishes=[(None, here)], say=say, networks=lambda: self._site.subnets)
 
     def allocate(self) -> str:
         """A free address; one that was given back rests for as long as there are others. RegionError if none is."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from region.addresses import Addresses
-from region.aws import identity
+from region.aws import identity, route53
 from region.aws.api_faults import ApiFaults
 from region.aws.server import Api, ApiServer
 from region.aws.world import Catalog, Settings, World
@@ -32,6 +32,9 @@ from region.region_log import RegionLog
 from region.region_state import Place, Record
 from region.site import Site
 from region.sweep import sweep
+
+DEFAULT_VPC = ("172.31.0.0/16",)
+"""Its block ("Default VPC components", Amazon VPC User Guide)."""
 
 Tell = Callable[[Mapping[str, Any]], None]
 """Tells whoever started the process how far it is: `step` (a text), and at last `ready`, `held`, `error` or `bug`."""
@@ -89,7 +92,7 @@ def _region(order: Order, catalog: Catalog, log: RegionLog, tell: Tell) -> Itera
         log(f"removed what a dead owner left: {', '.join(swept)}")
     with ExitStack() as stack:
         tell({"step": "making its network"})
-        site = stack.enter_context(Site.open(order.home, order.runtime, prefix=order.prefix))
+        site = stack.enter_context(Site.open(order.home, order.runtime, prefix=order.prefix, subnets=DEFAULT_VPC))
         addresses = stack.enter_context(Addresses.open(site, prefer=order.place.number))
         order.place.remember(addresses.number)
         settings = Settings(tags_delay=order.tags_delay)
@@ -98,6 +101,9 @@ def _region(order: Order, catalog: Catalog, log: RegionLog, tell: Tell) -> Itera
         )
         tell({"step": "starting its services"})
         stack.callback(identity.install(world).close)
+        names = route53.install(world)
+        stack.callback(names.close)
+        stack.enter_context(addresses.resolver(names.zones, log))
         api_faults = ApiFaults()
         token = secrets.token_urlsafe(32)
         region = Region(world, api_faults, _NoInstances(), lambda group, target: None)
