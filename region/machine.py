@@ -50,6 +50,7 @@ def start_machine(spec: MachineSpec, state: Path, runtime: Path, wiring: Wiring 
     try:
         machine._start()
     except BaseException as error:
+        machine._give_back()
         machine.discard()
         if isinstance(error, OSError):
             raise RegionError(str(error), where=spec.name, hint="bakeboot doctor") from error
@@ -87,6 +88,8 @@ class Machine:
 
     def _start(self) -> None:
         secrets = secrets_of(self._runtime, self.name)
+        if self.spec.upper is not None:
+            self.spec.upper.rename(self.upper)
         mounts.mount_overlay(self.directory, self.spec.layers)
         mounts.mount_secrets(secrets)
         binds = nspawn.stage(self.spec, secrets, self.root, self._wiring.address if self._wiring else "")
@@ -111,6 +114,12 @@ class Machine:
         self._leader_handle = os.pidfd_open(self.leader)
         cgroups.open_inside(self._groups, self.leader)
 
+    def _give_back(self) -> None:
+        """After a start that failed: what an earlier machine wrote is not ours to remove."""
+        if self.spec.upper is not None and self.upper.exists() and not self.spec.upper.exists():
+            self.kill()
+            self.upper.rename(self.spec.upper)
+
     def _wire(self) -> Path | None:
         if self._wiring is None:
             return None
@@ -134,6 +143,11 @@ class Machine:
             jobs = self.run(["systemctl", "list-jobs", "--no-pager"], timeout=10, check=False).stdout.strip()
             what = f"did not finish its boot in {timeout:g} s; systemd waits for\n{jobs}"
             raise RegionError(what, where=self.spec.name)
+
+    @property
+    def booted(self) -> bool:
+        """Whether its boot is done, as `wait_booted` waits for."""
+        return self._notify is not None and self._notify.ready
 
     def run(
         self,

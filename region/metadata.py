@@ -2,7 +2,8 @@
 
 Pure: `MetadataService` takes its clock as an argument and knows no socket; `region.imds` serves it. It follows the EC2
 User Guide: "Use IMDS to access instance metadata" (tokens, status codes), "Instance metadata categories" (paths),
-"View tags for your EC2 instances using instance metadata" (tags), "Instance identity documents". Version 2 alone.
+"View tags for your EC2 instances using instance metadata" (tags), "Instance identity documents". Version 2, and version
+1 for an instance whose HttpTokens is `optional`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class InstanceMetadata:
 
     `tags` None is InstanceMetadataTags off; `{}` is on and without tags. `local_ipv4` is filled in by the site.
     `spot_action` (an action and an RFC 3339 time), `rebalance` (a time) and `lifecycle_state` answer 404 until set.
-    `extra`: further paths below meta-data/ and their text, such as those of `iam/security-credentials/`.
+    `tokens_required` False: a request without a token is answered too ("Configure the Instance Metadata Service
+    options"). `extra`: further paths below meta-data/ and their text, such as those of `iam/security-credentials/`; one
+    that has others below it is answered with its text in place of their list, as `public-keys` is.
     """
 
     instance_id: str
@@ -56,6 +59,7 @@ class InstanceMetadata:
     spot_action: tuple[str, str] | None = None
     rebalance: str | None = None
     lifecycle_state: str | None = None
+    tokens_required: bool = True
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -187,7 +191,8 @@ def _children(directory: str, tree: Mapping[str, str]) -> set[str]:
     prefix = f"{directory}/" if directory else ""
     below = [name[len(prefix) :].partition("/") for name in tree if name.startswith(prefix)]
     # The directories of a version itself are listed without a slash, all others with one.
-    return {head + (slash if directory else "") for head, slash, _ in below}
+    names = {head + (slash if directory else "") for head, slash, _ in below}
+    return {name for name in names if f"{name}/" not in names}
 
 
 @dataclass
@@ -270,8 +275,9 @@ class MetadataService:
             return self._issue(request) if request.method == "PUT" else failure(405, ("Allow", "OPTIONS, PUT"))
         if request.method not in ("GET", "HEAD"):
             return failure(405, ("Allow", "OPTIONS, GET, HEAD"))
-        left = self._left(request.headers.get(TOKEN_HEADER, ""), request.source)
-        if left is None:
+        token = request.headers.get(TOKEN_HEADER)
+        left = self._left(token or "", request.source)
+        if left is None and (token is not None or known.instance.tokens_required):
             return failure(401)
         instance, faults = known.instance, known.faults
         if instance.tags and faults.tags_hidden(elapsed):
@@ -281,6 +287,8 @@ class MetadataService:
         below = path.strip("/").partition("/")[2].removeprefix("meta-data/")
         broken = path.rpartition("/tags/instance/")[2] in faults.broken_tags or faults.hides(below)
         response = failure(404) if broken else find(path, instance)
+        if left is None:
+            return response
         return replace(response, headers=(*response.headers, ("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", str(left))))
 
     def _issue(self, request: Request) -> Response:

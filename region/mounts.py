@@ -29,15 +29,20 @@ def overlay_options(count: int) -> str:
 
 
 def mount_overlay(directory: Path, layers: Sequence[Path]) -> None:
-    """Mounts `directory`/root: `layers` (lowest first) under `directory`/upper. Raises RegionError, OSError."""
+    """Mounts `directory`/root: `layers` (lowest first) under `directory`/upper, which may be there already.
+
+    Raises RegionError, OSError.
+    """
     missing = [layer for layer in layers if not layer.is_dir()]
     if missing:
         raise RegionError(f"layer {missing[0]} is not a directory", where=directory.name)
     options = overlay_options(len(layers))
-    for name in ("l", "upper", "work", "root"):
+    for name in ("l", "work", "root"):
         (directory / name).mkdir()
-    # The root directory of an overlay is that of its upper directory: its mode must not come from our umask.
-    (directory / "upper").chmod(layers[-1].stat().st_mode & 0o7777)
+    if not (directory / "upper").exists():
+        (directory / "upper").mkdir()
+        # The root directory of an overlay is that of its upper directory: its mode must not come from our umask.
+        (directory / "upper").chmod(layers[-1].stat().st_mode & 0o7777)
     for number, layer in enumerate(layers):
         (directory / "l" / str(number)).symlink_to(layer.resolve())
 

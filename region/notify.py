@@ -48,6 +48,11 @@ class Notify:
         self._wait(process, timeout, lambda: self._ready)
         return self._ready
 
+    @property
+    def ready(self) -> bool:
+        """Whether the machine's PID 1 has said that its boot is done."""
+        return self._ready
+
     def close(self) -> None:
         """Twice is no error."""
         with contextlib.suppress(OSError):

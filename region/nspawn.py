@@ -41,6 +41,8 @@ class MachineSpec:
     - `files`: absolute paths under /run to contents: there before PID 1 is, mode 0600, kept on a tmpfs on this host.
       Their directory (unless it is /run itself) is read only in the machine, and holds nothing else.
     - `nameserver`: whom it asks for names; "" is nobody, and every name it doesn't know fails at once.
+    - `upper`: what an earlier machine wrote (`Machine.take_upper`), on the same file system as the machines. It is
+      moved in at the start; a start that fails moves it back.
     - `sync=False` turns fsync and kin into nothing: for builds, which a crash of this host loses anyway.
     """
 
@@ -58,6 +60,7 @@ class MachineSpec:
     cpus: float | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     nameserver: str = ""
+    upper: Path | None = None
     sync: bool = True
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from region.faults import Faults
 from region.machine import Machine
 from region.metadata import InstanceMetadata
 from region.nspawn import MachineSpec
@@ -82,6 +83,12 @@ class Machines(Protocol):
 
     def tell(self, address: str, metadata: InstanceMetadata | None) -> None:
         """From now on the machine at this address is told this."""
+
+    def set_faults(self, machine: Machine, faults: Faults) -> None:
+        """What is wrong with a running machine's metadata service from now on. Raises RegionError."""
+
+    def add_subnet(self, subnet: str) -> None:
+        """Makes room for addresses of this CIDR block. One that is there is no error. Raises RegionError."""
 
 
 class Network(Protocol):

@@ -15,9 +15,11 @@ from moto.moto_api._internal.models import moto_api_backend
 
 from region.aws import identity
 from region.aws.api_faults import ApiFaults
+from region.aws.ec2 import Ec2
+from region.aws.ec2 import install as install_ec2
 from region.aws.server import Api, ApiServer
 from region.aws.world import World
-from tests.region.aws.fakes import FakeClock, FakeMachines, FakeNetwork
+from tests.region.aws.fakes import FakeCatalog, FakeClock, FakeMachines, FakeNetwork
 
 
 @pytest.fixture
@@ -34,6 +36,15 @@ def world(tmp_path: Path, clock: FakeClock) -> Iterator[World]:
     identity.install(world)
     yield world
     world.close()
+
+
+@pytest.fixture
+def ec2(world: World, tmp_path: Path) -> Iterator[Ec2]:
+    """EC2 with one image, `fakes.IMAGE`. `settle(world)` lets instances come as far as they can."""
+    world.catalog = FakeCatalog(tmp_path / "base")
+    service = install_ec2(world)
+    yield service
+    service.close()
 
 
 @pytest.fixture

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import cast
 
+from region.aws.world import LocalImage, World
+from region.faults import Faults
 from region.machine import Machine
 from region.metadata import InstanceMetadata
 from region.nspawn import MachineSpec
@@ -28,6 +31,9 @@ class FakeMachine:
     def __init__(self, spec: MachineSpec, address: str) -> None:
         self.spec, self.address, self.name = spec, address, spec.name
         self.directory = Path("/nonexistent")
+        self.log = self.directory / "machine.log"
+        self.upper = self.directory / "upper"
+        self.booted = True
         self.ended: int | None = None
         self.held = True
 
@@ -43,6 +49,12 @@ class FakeMachine:
     def discard(self) -> None:
         self.kill()
 
+    def take_upper(self, target: Path) -> None:
+        """What it wrote is a file that says who wrote it, beside what was there before."""
+        if self.spec.upper is None:
+            target.mkdir()
+        (target / "wrote").write_text(self.name)
+
     def last_words(self) -> str:
         return "Welcome"
 
@@ -51,6 +63,8 @@ class FakeMachines:
     def __init__(self) -> None:
         self.started: list[FakeMachine] = []
         self.told: dict[str, InstanceMetadata | None] = {}
+        self.faults: dict[str, Faults] = {}
+        self.subnets: set[str] = set()
 
     def start(self, spec: MachineSpec, address: str) -> Machine:
         machine = FakeMachine(spec, address)
@@ -59,6 +73,29 @@ class FakeMachines:
 
     def tell(self, address: str, metadata: InstanceMetadata | None) -> None:
         self.told[address] = metadata
+
+    def set_faults(self, machine: Machine, faults: Faults) -> None:
+        self.faults[machine.address] = faults
+
+    def add_subnet(self, subnet: str) -> None:
+        self.subnets.add(subnet)
+
+
+IMAGE = "ami-0000000000000000a"
+
+
+class FakeCatalog:
+    """One local image, `IMAGE`, whose one layer is `layer`; `found` may be changed."""
+
+    def __init__(self, layer: Path) -> None:
+        layer.mkdir(exist_ok=True)
+        self.found = [LocalImage(IMAGE, "shop", (layer,), "2026-11-23T12:00:00Z", {"bakeboot:stack": "shop"})]
+
+    def images(self) -> Sequence[LocalImage]:
+        return self.found
+
+    def hold(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 class FakeNetwork:
@@ -82,3 +119,10 @@ class FakeNetwork:
 
     def hide(self, address: str) -> None:
         self.exposed.pop(address, None)
+
+
+def settle(world: World) -> None:
+    """Looks and work in turn, until a look finds nothing more to do for an instance."""
+    for _ in range(4):
+        world.tick()
+        world.settle()

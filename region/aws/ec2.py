@@ -1,0 +1,319 @@
+"""EC2 made real: every instance that moto records has a machine, in the state that its record says.
+
+`install` puts subclasses into moto's place. A call changes records only; `Ec2.tick` looks at each instance, and takes
+the one step that `region.aws.lifecycle` names. What takes time is on a thread of its own, one for an instance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from moto.ec2.models import ec2_backends, elastic_network_interfaces, instances
+
+from region.aws import launching
+from region.aws.bodies import Body
+from region.aws.credentials import instance_paths
+from region.aws.ec2_backend import EC2Backend
+from region.aws.facts import GROUP_TAG, facts_of
+from region.aws.image_store import ImageStore, remove, with_changes
+from region.aws.images import Ami, local_record
+from region.aws.instance_metadata import metadata_of
+from region.aws.instances import BY_ITSELF, BY_SPOT, Instance, NetworkInterface
+from region.aws.lifecycle import Look, next_step
+from region.aws.works import Works
+from region.aws.world import World
+from region.errors import RegionError
+from region.faults import Faults
+from region.machine import Machine
+from region.metadata import InstanceMetadata
+
+_FORGOTTEN_AFTER = 3600.0  # seconds: "terminated instances remain visible for a short time (about an hour)"
+_KEYS_EVERY = 30.0  # seconds between two looks at whether an instance needs new credentials
+_REST = 1.0  # seconds after work on a machine failed, until it is tried again
+
+
+def install(world: World) -> Ec2:
+    """Puts EC2 into moto's place, for this world from now on."""
+    service = Ec2(world)
+    EC2Backend.service = service
+    for module, mine in ((instances, Instance), (elastic_network_interfaces, NetworkInterface)):
+        setattr(module, mine.__name__, mine)
+    ec2_backends.backend = EC2Backend
+    ec2_backends.clear()
+    service.open()
+    world.add(service)
+    return service
+
+
+class Ec2:
+    """The instances of a region and their machines. Methods may be called from any thread."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.store = ImageStore(world.directory)
+        self.closing = False
+        self._bodies: dict[str, Body] = {}
+        self._works = Works(self)
+        self._free = threading.Condition(world.lock)
+        self._fresh = False
+
+    def open(self) -> None:
+        """Sweeps what a region that was killed left of its instances, volumes and half-made images."""
+        for name in ("instances", "volumes"):
+            shutil.rmtree(self.world.directory / name, ignore_errors=True)
+        for folder in self.store.garbage(map(Path, self._recorded_layers())):
+            remove(folder)
+
+    def _recorded_layers(self) -> Iterator[str]:
+        for record in self.store.load(self.world.log):
+            yield from record.layers
+
+    # --- what the others ask -------------------------------------------------------------------------------------
+
+    @property
+    def backend(self) -> EC2Backend:
+        settings = self.world.settings
+        return cast(EC2Backend, ec2_backends[settings.account][settings.aws_region])
+
+    def instance(self, instance_id: str) -> Instance:
+        """Raises RegionError for one that there is not."""
+        return self._body(instance_id).instance
+
+    def machine_of(self, instance_id: str) -> Machine:
+        """Raises RegionError where it has none now."""
+        body = self._body(instance_id)
+        if body.machine is None:
+            raise RegionError(f"has no machine: it is {body.instance.state}", where=instance_id)
+        return body.machine
+
+    def refresh_metadata(self, instance_id: str) -> None:
+        """Tells the instance at once what has changed; the next look would too."""
+        with self.world.lock:
+            self._tell(self._body(instance_id))
+
+    def set_metadata_faults(self, instance_id: str, faults: Faults) -> None:
+        """What is wrong with its metadata service, from now on and on its next machines too. `Faults()` lifts it."""
+        with self.world.lock:
+            body = self._body(instance_id)
+            body.faults = faults
+            machine = body.machine
+        if machine is not None and machine.poll() is None:
+            self.world.machines.set_faults(machine, faults)
+
+    def kill_machine(self, instance_id: str) -> None:
+        """A power cut: its machine ends at once, and the instance stays `running`, impaired. Raises RegionError."""
+        with self._alone(instance_id) as body:
+            if body.machine is None:
+                raise RegionError(f"has no machine: it is {body.instance.state}", where=instance_id)
+            machine = body.machine
+            machine.kill()
+        self.world.wake()
+
+    def references(self) -> list[Path]:
+        """The layers that this region's AMIs and instances stand on."""
+        with self.world.lock:
+            made = {layer for image in self._amis() if not image.local for layer in image.layers}
+            live = {layer for body in self._bodies.values() if body.gone_at is None for layer in body.layers}
+        return sorted(made | live)
+
+    def close(self) -> None:
+        """Ends all machines at once, as a power cut would. Twice is no error."""
+        with self.world.lock:
+            self.closing = True
+            bodies = list(self._bodies.values())
+        threads = [threading.Thread(target=self._cut, args=(body,), name=f"cut-{body.instance.id}") for body in bodies]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _cut(self, body: Body) -> None:
+        try:
+            with self._alone(body.instance.id):
+                self._works.cut(body)
+        except (RegionError, OSError) as error:
+            self.world.log(f"{body.instance.id} is left to the sweep: {error}")
+
+    def _body(self, instance_id: str) -> Body:
+        with self.world.lock:
+            if instance_id not in self._bodies:
+                raise RegionError("there is no such instance", where=instance_id)
+            return self._bodies[instance_id]
+
+    @contextlib.contextmanager
+    def _alone(self, instance_id: str) -> Iterator[Body]:
+        """While it is held no look and no other thread works on the instance's machine."""
+        body = self._body(instance_id)
+        with self._free:
+            self._free.wait_for(lambda: not body.busy)
+            body.busy = True
+        try:
+            yield body
+        finally:
+            with self._free:
+                body.busy = False
+                self._free.notify_all()
+
+    # --- what the records ask --------------------------------------------------------------------------------------
+
+    def adopt(self, instance: Instance, reservation_id: str) -> None:
+        """From now on the instance has a body, and gets a machine at the next look."""
+        now, settings = self.world.clock(), self.world.settings
+        key = instance.ec2_backend.key_pairs.get(instance.key_name) if instance.key_name else None
+        instance.launch_time = datetime.fromtimestamp(now, UTC).replace(tzinfo=None)
+        instance.body = self._bodies[instance.id] = Body(
+            instance=instance,
+            directory=self.world.directory / "instances" / instance.id,
+            layers=instance.image.layers,
+            public_key=key.public_key if key else None,
+            reservation_id=reservation_id,
+            pending_since=now,
+            tags_due=now + settings.tags_delay if GROUP_TAG in instance.tags else now,
+        )
+        self.world.wake()
+
+    def data_volume(self, instance: Instance) -> Path | None:
+        """Where its data volume lies; None without one. Made when it is first wanted."""
+        others = sorted(name for name in instance.block_device_mapping if name != instance.root_device_name)
+        if not others:
+            return None
+        volume: Path = self.world.directory / "volumes" / instance.block_device_mapping[others[0]].volume_id
+        volume.mkdir(parents=True, exist_ok=True)
+        volume.chmod(0o755)
+        return volume
+
+    def metadata_of(self, body: Body) -> InstanceMetadata | None:
+        """What it is told now, with credentials that still hold for a while. The lock is held."""
+        now = self.world.clock()
+        profile = body.instance.iam_instance_profile
+        if not profile:
+            body.iam = {}
+        elif now >= body.iam_due or not body.iam:
+            body.iam, body.iam_due = instance_paths(self.world, body.instance.id, profile["Arn"]), now + _KEYS_EVERY
+        return metadata_of(facts_of(body, now))
+
+    def collect(self) -> None:
+        """Removes layers of AMIs that are gone, and volumes that are, with the last that stands on them."""
+        with self.world.lock:
+            folders = self.store.garbage(self.references(), self.making)
+            kept = {self.world.directory / "volumes" / volume_id for volume_id in self.backend.volumes}
+            if (volumes := self.world.directory / "volumes").is_dir():
+                folders += [folder for folder in volumes.iterdir() if folder not in kept]
+        for folder in folders:
+            remove(folder)
+
+    # --- looks -----------------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """One look at every instance."""
+        if self.closing:
+            return
+        for body in list(self._bodies.values()):
+            if body.gone_at is not None:
+                if now - body.gone_at > _FORGOTTEN_AFTER:
+                    self._forget(body)
+                continue
+            body.open_ports = launching.open_ports(
+                rule for group in body.instance.security_groups for rule in group.ingress_rules
+            )
+            if body.ends_at is not None and now >= body.ends_at:
+                body.ends_at = None
+                body.instance.terminate(BY_SPOT)
+            if not body.busy and now >= body.rests_until:
+                self._step(body, now)
+            if body.machine is not None:
+                self._tell(body)
+
+    def _step(self, body: Body, now: float) -> None:
+        instance, works = body.instance, self._works
+        look = Look(
+            state=instance.condition,
+            power=body.power,
+            due=now >= body.pending_since + self.world.settings.launch_delay,
+            reboot=body.reboot,
+            imaging=bool(body.imaging),
+        )
+        match next_step(look):
+            case "wait":
+                if body.machine is not None and body.power == "up" and body.exposed != instance.public_ip:
+                    self._work(body, works.expose, "expose")
+            case "run":
+                instance.entered_running()
+                self.world.wake()
+            case "power-off":
+                wanted = instance.instance_initiated_shutdown_behavior
+                (instance.terminate if wanted == "terminate" else instance.stop)(BY_ITSELF)
+                self.world.wake()
+            case "start":
+                self._work(body, works.start, "start")
+            case "restart":
+                self._work(body, works.restart, "restart")
+            case "impair":
+                self._work(body, works.impair, "impair")
+            case "image":
+                self._work(body, works.image, "image")
+            case "stop":
+                self._work(body, works.stop, "stop")
+            case "end":
+                self._work(body, works.end, "end")
+
+    def _work(self, body: Body, work: Callable[[Body], None], word: str) -> None:
+        """Runs it on a thread, with the instance's machine to itself. Where it fails it is tried again after a rest."""
+        body.busy = True
+
+        def run() -> None:
+            try:
+                work(body)
+            except BaseException:
+                body.rests_until = self.world.clock() + _REST
+                raise
+            finally:
+                with self._free:
+                    body.busy = False
+                    self._free.notify_all()
+
+        self.world.background(run, f"{word} {body.instance.id}")
+
+    def _tell(self, body: Body) -> None:
+        told = self.metadata_of(body)
+        if body.machine is not None and (told != body.told or not body.told_any):
+            self.world.machines.tell(body.machine.address, told)
+            body.told, body.told_any = told, True
+
+    def _forget(self, body: Body) -> None:
+        del self._bodies[body.instance.id]
+        self.backend.forget_instance(body.instance.id)
+        shutil.rmtree(body.directory, ignore_errors=True)
+
+    # --- images ----------------------------------------------------------------------------------------------------
+
+    def _amis(self) -> list[Ami]:
+        return [cast(Ami, image) for image in self.backend.amis.values()]
+
+    @property
+    def making(self) -> list[str]:
+        """The AMIs whose layer is being copied."""
+        return [image.id for image in self._amis() if image.state == "pending"]
+
+    def sync_images(self, backend: EC2Backend) -> None:
+        """The local images that there are now are AMIs, and those that are gone are none any more."""
+        if not backend.here:
+            return
+        changes = backend.local_changes
+        found = {image.image_id: image for image in self.world.catalog.images()}
+        for gone in [image for image in self._amis() if image.local and image.id not in found]:
+            backend.remove_image(gone)
+        for image in found.values():
+            if image.image_id not in backend.amis:
+                backend.add_image(Ami(backend, changes.get(image.image_id) or local_record(image), image.layers))
+            ami = cast(Ami, backend.amis[image.image_id])
+            ami.layers = image.layers
+            if ami.catalog_tags != image.tags:
+                ami.catalog_tags = dict(image.tags)
+                backend.tags[ami.id] = with_changes(image.tags, ami.tag_changes)
