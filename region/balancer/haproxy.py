@@ -1,0 +1,289 @@
+"""The door to HAProxy: its processes, their sockets, and the table that they choose by.
+
+One process serves; those before it end when their last connection has. All of them are told every new table, since a
+connection may stay with an earlier one for long. The listening sockets are this process's, which hands them on: so
+what connects while a process starts, or after one died, waits in their queue and is not refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from region import cgroups, netns, owner
+from region.balancer.config import Frontend, Inherited, config_of, error_pages, frontend_of
+from region.balancer.log import LogReader
+from region.balancer.table import table_of
+from region.balancer.words import Plan
+from region.errors import RegionError
+
+_BACKLOG = 1024
+_ANSWER = 2.0  # seconds for a command on the admin socket
+
+
+class Door(Protocol):
+    """What shows a plan to the world: HAProxy, or a fake that its tests hold to the same."""
+
+    def bind(self, address: str, port: int) -> None:
+        """Takes the address, on this host and in the site. Raises RegionError where it is taken by somebody else."""
+
+    def show(self, plan: Plan) -> None:
+        """From now on requests are answered by this plan. Its listeners' addresses are bound. Raises RegionError."""
+
+    def outstanding(self) -> dict[str, int]:
+        """How many requests each target (by key) is answering now; those with none may be missing."""
+
+    def look(self) -> None:
+        """Ends what has finished and starts what died."""
+
+    def close(self) -> None:
+        """Ends all. Twice is no error."""
+
+
+def release(record: owner.Record) -> None:
+    """Ends what a dead owner's record tells of. Raises RegionError."""
+    cgroups.remove([Path(path) for path in record.cgroups])
+
+
+def sweep(directory: Path) -> list[str]:
+    """Ends the load balancers of a region whose process is dead (`directory` is the region's); their names."""
+    swept = []
+    for left in owner.abandoned(directory / "balancers"):
+        try:
+            release(left.record)
+            left.remove()
+            swept.append(left.directory.name)
+        finally:
+            left.release()
+    return swept
+
+
+@dataclass
+class _Process:
+    """One HAProxy. `starting` is the connection on which it was told its first table, until it answers."""
+
+    process: subprocess.Popen[bytes]
+    admin: str
+    starting: socket.socket | None = None
+
+    def ready(self) -> bool:
+        if self.starting is None:
+            return True
+        with contextlib.suppress(BlockingIOError):
+            self.starting.recv(100)
+            self.starting.close()
+            self.starting = None
+        return self.starting is None
+
+
+class HAProxy:
+    """The real door. `directory` is the region's, `site` the namespace of the targets."""
+
+    def __init__(self, directory: Path, site: str, log: Callable[[str], None], access: Callable[[Sequence[str]], None]):
+        def record(name: str) -> owner.Record:
+            return owner.Record([str(group.path) for group in cgroups.discover(f"bakeboot-{name}")])
+
+        self._owned = owner.claim(directory.absolute() / "balancers", "haproxy", record)
+        self._site, self._say = site, log
+        self._groups = cgroups.discover(f"bakeboot-{self._owned.directory.name}")
+        self._log = LogReader(access)
+        self._sockets: dict[tuple[str, int], list[socket.socket]] = {}
+        self._processes: list[_Process] = []
+        self._certificates: dict[str, int] = {}
+        self._tables: list[int] = []
+        self._frontends: tuple[Frontend, ...] = ()
+        self._plan = Plan()
+        self._started = 0
+        self._closed = False
+        try:
+            cgroups.create(self._groups, memory=None, cpus=None)
+            self._here = os.open(self._owned.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            for name, page in error_pages().items():
+                (self._owned.directory / name).write_text(page)
+        except BaseException:
+            self._owned.remove()
+            raise
+
+    # --- the plan ------------------------------------------------------------------------------------------------
+
+    def bind(self, address: str, port: int) -> None:
+        if (address, port) in self._sockets:
+            return
+        made: list[socket.socket] = []
+        try:
+            for place in (None, self._site):
+                made.append(netns.inside(place, lambda: socket.create_server((address, port), backlog=_BACKLOG)))
+        except OSError as error:
+            for each in made:
+                each.close()
+            raise RegionError(f"can't listen: {error.strerror}", where=f"{address}:{port}") from error
+        self._sockets[address, port] = made
+
+    def show(self, plan: Plan) -> None:
+        for listener in plan.listeners:
+            self.bind(listener.address, listener.port)
+        frontends = tuple(
+            frontend_of(
+                listener,
+                [each.fileno() for each in self._sockets[listener.address, listener.port]],
+                self._certificate(listener.certificate),
+            )
+            for listener in plan.listeners
+        )
+        changed, self._frontends, self._plan = frontends != self._frontends, frontends, plan
+        self._write_table()
+        if changed:
+            self._replace()
+            self._close_unused()
+        self._load()
+
+    def _certificate(self, pem: str) -> str:
+        """The path by which HAProxy reads it: a key lies in no file."""
+        if not pem:
+            return ""
+        if pem not in self._certificates:
+            self._certificates[pem] = _in_memory("certificate", pem)
+        return _path(self._certificates[pem])
+
+    def _write_table(self) -> None:
+        """A file in memory for each table, so that a process that is about to read one finds it whole."""
+        self._tables.append(_in_memory("routes", table_of(self._plan)))
+        if all(process.ready() for process in self._processes):
+            for old in self._tables[:-1]:
+                os.close(old)
+            self._tables = self._tables[-1:]
+
+    def _close_unused(self) -> None:
+        used = {(listener.address, listener.port) for listener in self._plan.listeners}
+        for place in self._sockets.keys() - used:
+            for each in self._sockets.pop(place):
+                each.close()
+
+    def _load(self) -> None:
+        """Every process takes the newest table; one that is only starting is told, and not waited for."""
+        for process in list(self._processes):
+            if process.ready():
+                answer = self._ask(process, f"routes load {_path(self._tables[-1])}")
+                if answer.strip() != "ok":
+                    self._say(f"HAProxy {process.process.pid} did not take its routes: {answer.strip() or 'no answer'}")
+            else:
+                self._tell_first(process)
+
+    # --- processes -----------------------------------------------------------------------------------------------
+
+    def _replace(self) -> None:
+        """Starts a process with the configuration of now, which sends the ones before it to their end."""
+        before = [each.process for each in self._processes if each.process.poll() is None]
+        if not self._frontends:
+            for old in before:
+                old.send_signal(signal.SIGUSR1)  # it ends with its last connection
+            return
+        self._started += 1
+        name = f"{self._started}.sock"
+        with socket.socket(socket.AF_UNIX) as admin:
+            # By way of the directory's descriptor: the path of a region may be longer than a socket's may (107).
+            admin.bind(f"/proc/self/fd/{self._here}/{name}")
+            (self._owned.directory / name).chmod(0o600)
+            admin.listen(16)
+            inherited = Inherited(self._log.descriptor, admin.fileno(), _path(self._tables[-1]))
+            path = self._owned.directory / f"{self._started}.cfg"
+            path.write_text(config_of(self._frontends, inherited, self._site, self._owned.directory))
+            argv = ["haproxy", "-db", "-f", str(path), *(["-sf", *(str(old.pid) for old in before)] if before else [])]
+            listeners = [each.fileno() for sockets in self._sockets.values() for each in sockets]
+            with (self._owned.directory / "haproxy.log").open("ab") as log:
+                started = subprocess.Popen(
+                    cgroups.joining(self._groups, argv, visiting=False),
+                    pass_fds=[self._log.descriptor, admin.fileno(), *listeners],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd="/",
+                    start_new_session=True,
+                    env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+                )
+        self._processes.append(_Process(started, name))
+        self._tell_first(self._processes[-1])
+
+    def _tell_first(self, process: _Process) -> None:
+        if process.starting is not None:
+            process.starting.close()
+            process.starting = None
+        with contextlib.suppress(OSError):  # it ended: `look` finds out
+            process.starting = self._connect(process)
+            process.starting.sendall(f"routes load {_path(self._tables[-1])}\n".encode())
+            process.starting.setblocking(False)
+
+    def _connect(self, process: _Process) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(_ANSWER)
+        connection.connect(f"/proc/self/fd/{self._here}/{process.admin}")
+        return connection
+
+    def _ask(self, process: _Process, command: str) -> str:
+        """What the process answers; "" where it has ended or doesn't answer."""
+        answer = b""
+        with contextlib.suppress(OSError), self._connect(process) as connection:
+            connection.sendall(f"{command}\n".encode())
+            while data := connection.recv(65536):
+                answer += data
+        return answer.decode()
+
+    def outstanding(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for process in self._processes:
+            if process.ready():
+                for line in self._ask(process, "show table outstanding data.conn_cur gt 0").splitlines():
+                    words = dict(word.split("=", 1) for word in line.split() if "=" in word)
+                    if "key" in words and "conn_cur" in words:
+                        counts[words["key"]] = counts.get(words["key"], 0) + int(words["conn_cur"])
+        return counts
+
+    def look(self) -> None:
+        for process in [each for each in self._processes if each.process.poll() is not None]:
+            self._processes.remove(process)
+            (self._owned.directory / process.admin).unlink(missing_ok=True)
+            if process.process.returncode not in (0, -15, 143):
+                self._say(f"HAProxy ended ({process.process.returncode}): {self._last_words()}")
+        if self._frontends and not self._processes and not self._closed:
+            self._replace()
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(OSError):
+            return "\n".join((self._owned.directory / "haproxy.log").read_text(errors="replace").splitlines()[-10:])
+        return ""
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.ExitStack() as last_first:
+            last_first.callback(self._owned.remove)
+            last_first.callback(os.close, self._here)
+            for descriptor in [*self._tables, *self._certificates.values()]:
+                last_first.callback(os.close, descriptor)
+            for sockets in self._sockets.values():
+                for each in sockets:
+                    last_first.callback(each.close)
+            last_first.callback(self._log.close)
+            for process in self._processes:
+                last_first.callback(process.process.wait)
+                if process.starting is not None:
+                    last_first.callback(process.starting.close)
+            last_first.callback(cgroups.remove, [group.path for group in self._groups])
+
+
+def _in_memory(name: str, text: str) -> int:
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    os.write(descriptor, text.encode())
+    return descriptor
+
+
+def _path(descriptor: int) -> str:
+    return f"/proc/{os.getpid()}/fd/{descriptor}"
