@@ -50,7 +50,7 @@ class Api:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "/")
         if path.startswith(_OURS) and self._control is not None and environ.get(CONTROL):
-            return self._control(environ, start_response)
+            return self._controlled(self._control, environ, start_response)
         if path.startswith((*_MOTO_ONLY, _OURS)):
             return _say(
                 start_response, _plain(404, f"{path} is no part of AWS's API, and this region has no such door.")
@@ -72,6 +72,15 @@ class Api:
             status = str(answer.status) if answer else "cut"
             self._world.log(f"{call.name} {who} {status} {1000 * (time.monotonic() - began):.0f} ms")
         return _say(start_response, answer)
+
+    def _controlled(
+        self, control: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        try:
+            return control(environ, start_response)
+        except Exception:
+            self._world.log(f"control {environ.get('PATH_INFO')} failed:\n{traceback.format_exc().rstrip()}")
+            return _say(start_response, _plain(500, "An internal error has occurred: the region's log has it."))
 
     def _answer(self, call: Call, caller: Caller | Failure, environ: WSGIEnvironment) -> Answer:
         """Raises CutConnection, and whatever moto raises."""

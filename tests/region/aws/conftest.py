@@ -29,10 +29,16 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def world(tmp_path: Path, clock: FakeClock) -> Iterator[World]:
+def lines() -> list[str]:
+    """What the world logged."""
+    return []
+
+
+@pytest.fixture
+def world(tmp_path: Path, clock: FakeClock, lines: list[str]) -> Iterator[World]:
     """A world whose clock stands until a test moves it, and whose controllers look when it calls `world.tick()`."""
     moto_api_backend.reset()
-    world = World("test", tmp_path, FakeMachines(), FakeNetwork(), clock=clock)
+    world = World("test", tmp_path, FakeMachines(), FakeNetwork(), clock=clock, log=lines.append)
     identity.install(world)
     yield world
     world.close()
