@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from moto.core.base_backend import BackendDict
 from moto.core.models import botocore_stubber  # noqa: F401 - moto must be loaded before a client is made
 from moto.moto_api._internal.models import moto_api_backend
 
@@ -34,8 +37,30 @@ def lines() -> list[str]:
     return []
 
 
+_SERVICES = ("autoscaling", "cloudwatch", "dynamodb", "ec2", "elbv2", "route53", "ssm", "sts")
+
+
 @pytest.fixture
-def world(tmp_path: Path, clock: FakeClock, lines: list[str]) -> Iterator[World]:
+def _moto_stays() -> Iterator[None]:
+    """What a test installs in moto's place is gone after it: the next one finds moto as it came."""
+    for service in _SERVICES:
+        for part in ("models", "responses", "urls"):
+            importlib.import_module(f"moto.{service}.{part}")
+    prefixes = tuple(f"moto.{service}." for service in _SERVICES)
+    held = {module: dict(vars(module)) for name, module in sys.modules.items() if name.startswith(prefixes)}
+    backends = {one: one.backend for names in held.values() for one in names.values() if isinstance(one, BackendDict)}
+    yield
+    for module, names in held.items():
+        for name, value in names.items():
+            if vars(module).get(name) is not value:
+                setattr(module, name, value)
+    for one, backend in backends.items():
+        one.backend = backend
+        one.clear()
+
+
+@pytest.fixture
+def world(_moto_stays: None, tmp_path: Path, clock: FakeClock, lines: list[str]) -> Iterator[World]:
     """A world whose clock stands until a test moves it, and whose controllers look when it calls `world.tick()`."""
     moto_api_backend.reset()
     world = World("test", tmp_path, FakeMachines(), FakeNetwork(), clock=clock, log=lines.append)
