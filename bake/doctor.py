@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -60,6 +60,8 @@ TOOLS = (
     Tool(("nsenter", "--version"), "util-linux", (), "looks into machines"),
     Tool(("git", "--version"), "git", (), "fetches repos"),
     Tool(("ssh", "-V"), "openssh-client", (), "fetches repos, makes keys"),
+    # 2.6: the oldest tried, Debian 12's.
+    Tool(("haproxy", "-v"), "haproxy", (2, 6), "serves the load balancers of `bakeboot region`", needed=False),
     Tool(("zstd", "--version"), "zstd", (), "writes exported images", needed=False),
     # 4.4: zstd compression (the CHANGES file of squashfs-tools).
     Tool(("mksquashfs", "-version"), "squashfs-tools", (4, 4), "writes exported images", needed=False),
@@ -70,8 +72,8 @@ TOOLS = (
 class Facts:
     """What was found. ``commands``: name to what it says of its version, None where there is no such command.
 
-    ``overlay``, ``network`` and ``users`` (namespaces) are why a try failed, empty where it went well, None
-    where it could not be tried.
+    ``overlay``, ``network``, ``users`` (namespaces) and ``shared`` (addresses) are why a try failed, empty where it
+    went well, None where it could not be tried.
     Sizes in bytes.
     """
 
@@ -80,6 +82,7 @@ class Facts:
     overlay: str | None
     network: str | None
     users: str | None
+    shared: str | None
     cgroups: Cgroups
     home: str
     room: int
@@ -117,6 +120,7 @@ def diagnose(facts: Facts) -> list[Finding]:
         _overlay(facts),
         _tried("network namespaces, bridges", facts.network, "modprobe -a bridge veth"),
         _tried("user namespaces", facts.users, "run it outside of a chroot; sysctl user.max_user_namespaces=10000"),
+        _shared(facts.shared),
         _cgroups(facts.cgroups),
         _room(facts),
         _memory(facts.memory),
@@ -158,6 +162,12 @@ def _tried(what: str, failure: str | None, get: str) -> Finding:
             return Finding("ok", what)
         case _:
             return Finding("missing", what, failure, get)
+
+
+def _shared(failure: str | None) -> Finding:
+    """Only a region needs it: a bake and a boot do without."""
+    found = _tried("addresses that a region shares with its machines", failure, "run it outside of a container")
+    return replace(found, verdict="warning") if found.verdict == "missing" else found
 
 
 def _cgroups(layout: Cgroups) -> Finding:
@@ -270,6 +280,7 @@ def gather(home: Path | None = None, *, suite: str = "bookworm", ask: Ask = ask)
         overlay=try_overlay(standing, ask) if root else None,
         network=_failure(ask(TRY_NETWORK)) if root else None,
         users=_failure(ask(TRY_USERS)) if root else None,
+        shared=_failure(ask(TRY_SHARED)) if root else None,
         cgroups=cgroup_layout(Path("/proc/self/mountinfo").read_text()),
         home=str(home),
         room=shutil.disk_usage(standing).free,
@@ -283,6 +294,14 @@ TRY_NETWORK = (
     *("unshare", "--net", "/bin/sh", "-euc"),
     "ip link add br0 type bridge; ip link add v0 type veth peer name v1; ip link set v0 master br0",
 )
+
+
+TRY_SHARED = (
+    *("unshare", "--net", "/bin/sh", "-euc"),
+    "ip link set lo up; echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet;"
+    " ip link add br0 type bridge; ip link set br0 up; ip route add 127.77.254.0/24 dev br0 table local scope link",
+)
+"""Addresses of 127.77.N.0/24 lead from a machine to its region (region/wiring.py)."""
 
 
 TRY_USERS = ("unshare", "--user", "true")

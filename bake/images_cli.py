@@ -23,6 +23,7 @@ from bake.mirrors import Mirrors
 from bake.output import JSON, console, print_json, print_table, voice
 from bake.prune import KEEP, PrunePlan, plan_prune, prune
 from bake.sweep import sweep
+from region.references import references
 from region.sweep import sweep as sweep_machines
 
 
@@ -131,7 +132,13 @@ def prune_command(keep: int, yes: bool, as_json: bool) -> None:
     sweep(home)
     with _alone(home) if yes else locked(home.layers / ".lock", shared=True):
         store = ImageStore(home)
-        plan = plan_prune(store.all(), store.layers.all(), running=running_images(home.machines), keep=keep)
+        plan = plan_prune(
+            store.all(),
+            store.layers.all(),
+            running=running_images(home.machines),
+            references=references(home.root),
+            keep=keep,
+        )
         freed = size_of(layer.root for layer in plan.layers)
         if yes:
             prune(store, plan)
@@ -143,6 +150,7 @@ def prune_command(keep: int, yes: bool, as_json: bool) -> None:
                 "layers": [layer.id for layer in plan.layers],
                 "bytes": freed,
                 "kept": {one.image.name: one.why for one in plan.kept},
+                "kept_layers": {one.layer.id: one.why for one in plan.kept_layers},
             }
         )
     else:
@@ -155,7 +163,7 @@ def _alone(home: Home) -> Iterator[None]:
     with try_locked(home.layers / ".lock") as alone:
         if not alone:
             raise ImageError(
-                "a bake or an export is under way, and may need what would go",
+                "a bake or an export is under way, or a machine starts, and may need what would go",
                 where="images prune",
                 hint="again when it has ended: bakeboot images prune --yes",
             )
@@ -170,6 +178,8 @@ def _print_prune(plan: PrunePlan, freed: int, *, done: bool) -> None:
     console().print(f"{verb} {len(plan.layers)} layers, {freed / 2**20:.0f} MiB")
     for one in plan.kept:
         console().print(f"keeps {one.image.name}: {one.why}")
+    for held in plan.kept_layers:
+        console().print(f"keeps layer {held.layer.id}: {held.why}")
     if not done and (plan.images or plan.layers):
         console().print("  try   bakeboot images prune --yes")
 

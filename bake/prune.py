@@ -1,13 +1,15 @@
 """Which images and layers can go: decided from what is there, carried out apart.
 
-Nothing goes that is in use: an image that a machine runs, one that a bake is making, the newest
-verified ones of each stack; and no layer that an image which stays refers to.
+Nothing goes that is in use: an image that a machine runs or that a region stands on, one that a bake is making, the
+newest verified ones of each stack; and no layer that an image which stays refers to, or a region.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 
 from bake.images import Image, ImageStore, State, layer_ids
 from bake.layers import Layer
@@ -23,12 +25,21 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class KeptLayer:
+    """A layer that stays although no image that stays needs it."""
+
+    layer: Layer
+    why: str
+
+
+@dataclass(frozen=True)
 class PrunePlan:
     """What would go and what stays, with the reason."""
 
     images: tuple[Image, ...]
     layers: tuple[Layer, ...]
     kept: tuple[Kept, ...]
+    kept_layers: tuple[KeptLayer, ...] = ()
 
 
 def plan_prune(
@@ -36,13 +47,16 @@ def plan_prune(
     layers: Iterable[Layer],
     *,
     running: Iterable[str],
+    references: Mapping[Path, str] = MappingProxyType({}),
     keep: int = KEEP,
 ) -> PrunePlan:
-    """Decide. ``images`` the oldest first; ``running`` are names of images that machines run.
+    """Decide. ``images`` the oldest first; ``running`` are names of images that machines run; ``references`` are the
+    folders of layers that something beside the images stands on, and what.
 
     Of each stack the ``keep`` newest verified ones and the newest failed one stay.
     """
-    in_use = set(running)
+    in_use, layers = set(running), list(layers)
+    needed = {one.id: references[one.root.resolve()] for one in layers if one.root.resolve() in references}
     kept: dict[str, Kept] = {}
     for stack in sorted({image.stack for image in images}):
         mine = [image for image in images if image.stack == stack]
@@ -53,11 +67,20 @@ def plan_prune(
     for image in images:
         if image.name in in_use:
             kept[image.name] = Kept(image, "a machine runs it")
+        elif image.layers and needed.keys() >= set(image.layers):
+            kept[image.name] = Kept(image, needed[image.layers[-1]])
         elif image.state in ("baking", "built"):
             kept[image.name] = Kept(image, "a bake is making it")
     doomed = tuple(image for image in images if image.name not in kept)
     wanted = layer_ids(one.image for one in kept.values())
-    return PrunePlan(doomed, tuple(layer for layer in layers if layer.id not in wanted), tuple(kept.values()))
+    return PrunePlan(
+        images=doomed,
+        layers=tuple(layer for layer in layers if layer.id not in wanted and layer.id not in needed),
+        kept=tuple(kept.values()),
+        kept_layers=tuple(
+            KeptLayer(one, needed[one.id]) for one in layers if one.id in needed and one.id not in wanted
+        ),
+    )
 
 
 def prune(store: ImageStore, plan: PrunePlan) -> None:

@@ -165,13 +165,13 @@ def down(house: House, name: str, purge: bool, yes: bool, as_json: bool) -> None
     """
     home, _ = house.home()
     place = Place(home, name)
-    images = images_of(place.directory) if purge else []
+    images = images_of(place) if purge else []
     if purge and not yes:
         if as_json:
             _print_json({"name": name, "done": False, "images": images})
             return
         for image in images:
-            click.echo(f"would forget {image}")
+            click.echo(f"would forget {image['id']}  {image['name']}  {image['created']}")
         click.echo(f"would take region {name} down and forget {len(images)} images of it")
         click.echo(f"  try   bakeboot region down --purge --yes{place.option}")
         return
@@ -184,7 +184,7 @@ def down(house: House, name: str, purge: bool, yes: bool, as_json: bool) -> None
         return
     click.echo(f"region {name} is down ({time.monotonic() - began:.1f} s)" if was_up else f"region {name} is not up")
     for image in images:
-        click.echo(f"forgot {image}")
+        click.echo(f"forgot {image['id']}  {image['name']}")
 
 
 @click.command("status")

@@ -53,14 +53,18 @@ class Order:
 
 def serve(order: Order, catalog: Catalog, tell: Tell) -> int:
     """Brings the region up, and down again on SIGTERM or SIGINT. Returns the exit code; `tell` says what happened."""
-    held = order.place.take()
-    if held is None:
-        tell({"held": True})
-        return 0
+    with order.place.held() as held:
+        if not held:
+            tell({"held": True})
+            return 0
+        return _live(order, catalog, tell)
+
+
+def _live(order: Order, catalog: Catalog, tell: Tell) -> int:
     log = RegionLog(order.place.log, time.time)
     over = _until_told()
+    order.place.forget()  # of one that was killed
     try:
-        order.place.forget()
         with _region(order, catalog, log, tell) as record:
             order.place.write(record)
             log(f"up at {record.endpoint}, process {record.pid}, site {record.site}")
@@ -80,7 +84,6 @@ def serve(order: Order, catalog: Catalog, tell: Tell) -> int:
         return 1
     finally:
         order.place.forget()
-        os.close(held)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def seconds_of(text: str) -> float:
 
 def said(seconds: float) -> str:
     """The same for a person, in the one or two largest units that it takes: `2h05m`, `3m20s`, `12s`, `200ms`."""
-    if seconds < 1:
+    if 0 < seconds < 1:
         return f"{seconds * 1000:.0f}ms"
     whole = round(seconds)
     if whole < 60:

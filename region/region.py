@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,8 +31,17 @@ class Instances(Protocol):
 class Region:
     """One region. `started` is a Unix time in seconds. Its methods raise RegionError where they can't."""
 
-    def __init__(self, world: World, api_faults: ApiFaults, instances: Instances, health: Health) -> None:
+    def __init__(
+        self,
+        world: World,
+        api_faults: ApiFaults,
+        instances: Instances,
+        health: Health,
+        *,
+        ids: Callable[[World], Sequence[str]] = instance_ids,
+    ) -> None:
         self._world = world
+        self._ids = ids
         self._api_faults = api_faults
         self._instances = instances
         self._health = health
@@ -89,7 +98,7 @@ class Region:
         """Those of the API, then those of metadata, whose id is the instance's; what is over is not told."""
         api = [{"of": "api", **fault} for fault in self._api_faults.list() if not fault["over"]]
         with self._world.lock:
-            there = set(instance_ids(self._world))
+            there = set(self._ids(self._world))
             self._metadata = {one: faults for one, faults in self._metadata.items() if one in there}
             metadata = [{"of": "metadata", "id": one, **faults_to(faults)} for one, faults in self._metadata.items()]
         return [*api, *metadata]
@@ -130,7 +139,7 @@ class Region:
     def _find(self, word: str) -> str:
         """The whole id of the instance that a person means by the beginning of it, with or without `i-`."""
         with self._world.lock:
-            return find(word, instance_ids(self._world))
+            return find(word, self._ids(self._world))
 
 
 def find(word: str, ids: Sequence[str]) -> str:

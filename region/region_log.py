@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def last_lines(path: Path, count: int) -> list[str]:
     return lines
 
 
-def follow(path: Path, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[str]:
+def follow(path: Path, *, sleep: Callable[[float], None] = time.sleep) -> Generator[str, None, None]:
     """Every line that is written from now on, also where the log begins anew; it never ends by itself."""
     file = path.open(errors="replace")
     file.seek(0, os.SEEK_END)

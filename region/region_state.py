@@ -17,6 +17,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from region.errors import RegionError
 
 DEFAULT_NAME = "local"
 # Who only asks (`is_alive`) holds the lock for a moment, and so does a child that a killed region was just starting.
-_TRIES = 50
+_TRIES = 10
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,22}[a-z0-9])?")
 
 
@@ -67,17 +68,24 @@ class Place:
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
 
-    def take(self) -> int | None:
-        """Holds the lock for as long as the descriptor that it returns is open; None where another process does."""
+    @contextlib.contextmanager
+    def held(self) -> Iterator[bool]:
+        """Holds the lock for the length of the block; False where another process does."""
         self.make()
         descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         for _ in range(_TRIES):
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return descriptor
+                break
             time.sleep(0.01)
-        os.close(descriptor)
-        return None
+        else:
+            os.close(descriptor)
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            os.close(descriptor)
 
     def is_alive(self) -> bool:
         """Whether a process holds it: it is up, or coming up, or going down."""

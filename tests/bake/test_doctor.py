@@ -14,6 +14,7 @@ from bake.doctor import (
     TOOLS,
     TRY_NETWORK,
     TRY_OVERLAY,
+    TRY_SHARED,
     TRY_USERS,
     Answer,
     Facts,
@@ -38,6 +39,7 @@ SAID: dict[str, str | None] = {
     "nsenter": "nsenter from util-linux 2.38.1",
     "git": "git version 2.39.5",
     "ssh": "OpenSSH_9.2p1 Debian-2+deb12u10, OpenSSL 3.0.19 27 Jan 2026",
+    "haproxy": "HAProxy version 2.6.12-1+deb12u2 2025/04/23 - https://haproxy.org/",
     "zstd": "*** Zstandard CLI (64-bit) v1.5.4, by Yann Collet ***",
     "mksquashfs": "mksquashfs version 4.5.1 (2022/03/17)",
 }
@@ -48,6 +50,7 @@ READY = Facts(
     overlay="",
     network="",
     users="",
+    shared="",
     cgroups="hybrid",
     home="/var/lib/bakeboot-home",
     room=50 * GIB,
@@ -110,6 +113,16 @@ def test_a_ready_machine_lacks_nothing() -> None:
             "network namespaces, bridges",
             "without root",
             "sudo bakeboot doctor",
+        ),
+        (without("haproxy"), "warning", "haproxy", "bakeboot region", "apt-get install haproxy"),
+        (
+            replace(READY, shared="cannot create /proc/sys/net: Read-only file system"),
+            *(
+                "warning",
+                "addresses that a region shares with its machines",
+                "Read-only file system",
+                "outside of a container",
+            ),
         ),
         (replace(READY, cgroups="none"), "missing", "control groups", "none are mounted", "mount | grep cgroup"),
         (
@@ -189,7 +202,7 @@ def test_the_layout_of_control_groups_is_read_from_the_mounts(mountinfo: str, la
 def test_the_machine_is_asked_for_every_tool_and_leaves_a_home_unmade(tmp_path: Path) -> None:
     answers: dict[tuple[str, ...], Answer | None] = {tool.ask: Answer(0, "tool 9.9") for tool in TOOLS}
     answers[("packer", "--version")] = None
-    answers[TRY_USERS] = Answer(0, "")
+    answers[TRY_USERS] = answers[TRY_SHARED] = Answer(0, "")
     answers[TRY_NETWORK] = Answer(2, "RTNETLINK answers: Operation not permitted\nsecond line")
 
     def ask(argv: Sequence[str]) -> Answer | None:

@@ -51,6 +51,21 @@ def test_one_failed_image_stays_to_be_looked_at(store: ImageStore) -> None:
     )
 
 
+def test_what_a_region_stands_on_stays_and_says_so(store: ImageStore, tmp_path: Path) -> None:
+    base, old, new, shared, alone = (
+        a_layer(store, tmp_path, name) for name in ("base", "old", "new", "shared", "alone")
+    )
+    for layers in ([base, old], [base, shared], [base, new]):
+        an_image(store, layers)
+    why = "region local has an AMI or an instance that stands on it"
+    references = {layer.root: why for layer in (base, old, alone)}
+    plan = plan_prune(store.all(), store.layers.all(), running=(), references=references, keep=1)
+    assert [image.name for image in plan.images] == ["shop-2026-11-23.2"]
+    assert {one.image.name: one.why for one in plan.kept}["shop-2026-11-23.1"] == why
+    assert plan.layers == (shared,)
+    assert [(one.layer, one.why) for one in plan.kept_layers] == [(alone, why)]
+
+
 def test_what_a_machine_runs_stays_however_old(store: ImageStore) -> None:
     for _ in range(3):
         an_image(store, [])
