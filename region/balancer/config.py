@@ -74,7 +74,7 @@ def _head(inherited: Inherited, pages: Path) -> str:
     return f"""\
 global
     nbthread 1
-    maxconn 10000
+    maxconn 8000
     log fd@{inherited.log} format raw local0 info
     stats socket fd@{inherited.admin} level admin
     setenv BAKEBOOT_ROUTES "{inherited.table}"
