@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import re
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -79,35 +80,42 @@ def _seconds(body: Mapping[str, Any], name: str) -> float:
 class Control:
     """A WSGI application for the requests below `/_region/`."""
 
-    def __init__(self, region: Controlled, token: str) -> None:
+    def __init__(self, region: Controlled, token: str, log: Callable[[str], None] = lambda line: None) -> None:
         self._region = region
         self._token = token
+        self._log = log
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = str(environ.get("PATH_INFO", "")).removeprefix(PREFIX)
-        status, told = self._answer(str(environ["REQUEST_METHOD"]), path, environ)
-        body = json.dumps(told).encode()
+        status, body = self._answer(str(environ["REQUEST_METHOD"]), path, environ)
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         start_response(f"{status.value} {status.phrase}", headers)
         return [body]
 
-    def _answer(self, method: str, path: str, environ: WSGIEnvironment) -> tuple[HTTPStatus, object]:
+    def _answer(self, method: str, path: str, environ: WSGIEnvironment) -> tuple[HTTPStatus, bytes]:
         given = str(environ.get("HTTP_X_BAKEBOOT_TOKEN", ""))
         body = _body(environ)  # read in any case: the connection may carry another request after it
         if not hmac.compare_digest(given.encode(), self._token.encode()):
-            return HTTPStatus.FORBIDDEN, {"what": "this takes the token of region.json"}
+            return HTTPStatus.FORBIDDEN, _said(what="this takes the token of region.json")
         handler, name = route(method, path)
         if handler is None:
-            return HTTPStatus.NOT_FOUND, {"what": f"no such request: {method} {PREFIX}{path}"}
+            return HTTPStatus.NOT_FOUND, _said(what=f"no such request: {method} {PREFIX}{path}")
         try:
             read = json.loads(body or b"{}")
             if not isinstance(read, dict):
                 raise RegionError("expected a JSON object")
-            return HTTPStatus.OK, handler(self._region, Call(name, read))
+            return HTTPStatus.OK, json.dumps(handler(self._region, Call(name, read))).encode()
         except RegionError as error:
-            return HTTPStatus.BAD_REQUEST, {"what": error.what, "where": error.where, "hint": error.hint}
+            return HTTPStatus.BAD_REQUEST, _said(what=error.what, where=error.where, hint=error.hint)
         except ValueError as error:
-            return HTTPStatus.BAD_REQUEST, {"what": str(error)}
+            return HTTPStatus.BAD_REQUEST, _said(what=str(error))
+        except Exception:
+            self._log(f"{method} {PREFIX}{path} failed:\n{traceback.format_exc()}")
+            return HTTPStatus.INTERNAL_SERVER_ERROR, _said(what="a bug in the region: its log has the traceback")
+
+
+def _said(**words: str) -> bytes:
+    return json.dumps(words).encode()
 
 
 def route(method: str, path: str) -> tuple[Handler | None, str]:

@@ -16,18 +16,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from region.addresses import Addresses
-from region.aws import identity, route53
+from region.aws import autoscaling, ec2, elbv2, identity, route53
 from region.aws.api_faults import ApiFaults
 from region.aws.server import Api, ApiServer
 from region.aws.world import Catalog, Settings, World
 from region.control import Control
 from region.errors import RegionError
-from region.faults import Faults
-from region.machine import Machine
-from region.region import Region
+from region.region import Instances, Region
 from region.region_log import RegionLog
 from region.region_state import Place, Record
 from region.site import Site
@@ -104,13 +102,18 @@ def _region(order: Order, catalog: Catalog, log: RegionLog, tell: Tell) -> Itera
         )
         tell({"step": "starting its services"})
         stack.callback(identity.install(world).close)
+        instances = ec2.install(world)
+        stack.callback(instances.close)
+        balancers = elbv2.install(world)
+        stack.callback(balancers.close)
+        stack.callback(autoscaling.install(world).close)
         names = route53.install(world)
         stack.callback(names.close)
         stack.enter_context(addresses.resolver(names.zones, log))
         api_faults = ApiFaults()
         token = secrets.token_urlsafe(32)
-        region = Region(world, api_faults, _NoInstances(), lambda group, target: None)
-        api = Api(world, api_faults, Control(region, token))
+        region = Region(world, api_faults, cast(Instances, instances), balancers.state_of)
+        api = Api(world, api_faults, Control(region, token, log))
         outside, inside = addresses.api_sockets()
         for listener, control in ((outside, True), (inside, False)):
             stack.callback(ApiServer(api, [listener], control=control).close)
@@ -135,22 +138,3 @@ def _until_told() -> threading.Event:
         signal.signal(number, lambda number, frame: over.set())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return over
-
-
-class _NoInstances:
-    """Until the EC2 service is there."""
-
-    def interrupt(self, instance_id: str, notice: float, *, rebalance: bool = False) -> None:
-        raise RegionError("there is no EC2 service")
-
-    def kill_machine(self, instance_id: str) -> None:
-        raise RegionError("there is no EC2 service")
-
-    def machine_of(self, instance_id: str) -> Machine:
-        raise RegionError("there is no EC2 service")
-
-    def set_metadata_faults(self, instance_id: str, faults: Faults) -> None:
-        raise RegionError("there is no EC2 service")
-
-    def references(self) -> list[Path]:
-        return []

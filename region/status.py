@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from moto.autoscaling.models import FakeAutoScalingGroup, autoscaling_backends
 from moto.ec2.models import ec2_backends
-from moto.elbv2.models import FakeLoadBalancer, FakeTargetGroup, elbv2_backends
+from moto.elbv2.models import FakeLoadBalancer, elbv2_backends
 
+from region.aws.elbv2_models import TargetGroup
 from region.aws.world import World
 
 Health = Callable[[str, str], str | None]
@@ -22,14 +23,14 @@ def gather(world: World, health: Health) -> dict[str, Any]:
         ec2 = ec2_backends[where.account][where.aws_region]
         balancers = elbv2_backends[where.account][where.aws_region]
         groups = autoscaling_backends[where.account][where.aws_region].autoscaling_groups.values()
-        targets = list(balancers.target_groups.values())
+        targets = cast(list[TargetGroup], list(balancers.target_groups.values()))
         group_of = {state.instance.id: group.name for group in groups for state in group.instance_states}
         return {
             "instances": [_instance(one, group_of, targets, health) for one in ec2.all_instances()],
             "groups": [_group(group) for group in groups],
             "load_balancers": [_balancer(one, targets, health) for one in balancers.load_balancers.values()],
             "images": [
-                {"id": image.id, "name": image.name, "state": image.state, "created": image.creation_date}
+                {"id": image.id, "name": image.name, "state": image.state, "created": str(image.creation_date)}
                 for image in ec2.amis.values()
                 if image.owner_id == where.account
             ],
@@ -42,7 +43,7 @@ def instance_ids(world: World) -> list[str]:
     return [instance.id for instance in ec2_backends[where.account][where.aws_region].all_instances()]
 
 
-def _instance(one: Any, group_of: Mapping[str, str], targets: list[FakeTargetGroup], health: Health) -> dict[str, Any]:
+def _instance(one: Any, group_of: Mapping[str, str], targets: list[TargetGroup], health: Health) -> dict[str, Any]:
     states = {group.name: health(group.arn, one.id) for group in targets}
     machine = getattr(one, "machine", None)
     return {
@@ -75,14 +76,14 @@ def _group(group: FakeAutoScalingGroup) -> dict[str, Any]:
     }
 
 
-def _balancer(one: FakeLoadBalancer, targets: list[FakeTargetGroup], health: Health) -> dict[str, Any]:
+def _balancer(balancer: FakeLoadBalancer, targets: list[TargetGroup], health: Health) -> dict[str, Any]:
     return {
-        "name": one.name,
-        "dns_name": one.dns_name,
-        "ports": sorted(int(listener.port) for listener in one.listeners.values() if listener.port),
+        "name": balancer.name,
+        "dns_name": balancer.dns_name,
+        "ports": sorted(int(listener.port) for listener in balancer.listeners.values() if listener.port),
         "target_groups": {
-            group.name: {target: health(group.arn, target) for target in group.targets}
+            group.name: {one.target_id: health(group.arn, one.target_id) for one in group.registrations.values()}
             for group in targets
-            if one.arn in group.load_balancer_arns
+            if balancer.arn in group.load_balancer_arns
         },
     }

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -97,6 +98,17 @@ class RegionWorld:
     def run(self, *arguments: str, code: int = 0, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """`bakeboot region …`, with this region's name."""
         return bakeboot(self.home, "region", *arguments, "--name", self.name, code=code, stdin=stdin)
+
+    @cached_property
+    def open_to_all(self) -> str:
+        """A security group that lets everybody in on every TCP port; the default one lets in nobody from outside."""
+        ec2 = self.client("ec2")
+        group = ec2.create_security_group(GroupName="open-to-all", Description="Open to all")["GroupId"]
+        everyone = [{"CidrIp": "0.0.0.0/0"}]
+        ec2.authorize_security_group_ingress(
+            GroupId=group, IpPermissions=[{"IpProtocol": "tcp", "FromPort": 0, "ToPort": 65535, "IpRanges": everyone}]
+        )
+        return str(group)
 
     def instance(self, instance_id: str) -> Any:
         """What DescribeInstances says of it."""
@@ -265,6 +277,7 @@ class Made:
         """Instances of that image; running, unless `wait` is false."""
         ec2 = self.region.client("ec2")
         options = {"InstanceType": "t3.micro", **options}
+        options.setdefault("SecurityGroupIds", [self.region.open_to_all])
         started = ec2.run_instances(ImageId=ami, MinCount=count, MaxCount=count, **options)["Instances"]
         ids = [one["InstanceId"] for one in started]
         self.later(lambda: ec2.terminate_instances(InstanceIds=ids))
@@ -286,6 +299,7 @@ class Made:
                 "ImageId": ami,
                 "InstanceType": "t3.micro",
                 "MetadataOptions": {"InstanceMetadataTags": "enabled", "HttpTokens": "required"},
+                "SecurityGroupIds": [self.region.open_to_all],
                 **data,
             },
         )["LaunchTemplate"]["LaunchTemplateId"]
