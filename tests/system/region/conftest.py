@@ -13,7 +13,8 @@ import pytest
 
 from bake.home import Home
 from bake.images import Image
-from tests.system.region.worlds import Made, RegionWorld, ami_of, region_up, remove_web_image, web_image
+from tests.system.region.web_image import ami_of, remove_web_image, web_image
+from tests.system.region.worlds import Made, RegionWorld, region_up
 
 
 @pytest.fixture(scope="session")
