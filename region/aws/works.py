@@ -130,7 +130,8 @@ class Works:
     def stop(self, body: Body) -> None:
         self._switch_off(body)
         with self._world.lock:
-            body.instance.entered_stopped()
+            if body.instance.state == "stopping":  # it may have been terminated meanwhile
+                body.instance.entered_stopped()
 
     def impair(self, body: Body) -> None:
         """Its machine died: what that held is given back, and the instance stays as it is."""
