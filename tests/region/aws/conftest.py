@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,23 +84,48 @@ def faults() -> ApiFaults:
     return ApiFaults()
 
 
+class Door:
+    """Where the one server and its clients lead: to the world of the test that runs. A client takes 25 ms to make."""
+
+    def __init__(self) -> None:
+        self.api: Api | None = None
+        self.endpoint = ""
+        self.clients: dict[tuple[str, str], Any] = {}
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        assert self.api is not None
+        return self.api(environ, start_response)
+
+
+@pytest.fixture(scope="session")
+def _door() -> Iterator[Door]:
+    door = Door()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = ApiServer(door, [listener])
+        door.endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield door
+        for client in door.clients.values():
+            client.close()
+        server.close()
+
+
 @pytest.fixture
-def client(world: World, faults: ApiFaults) -> Iterator[Callable[..., Any]]:
+def client(world: World, faults: ApiFaults, _door: Door) -> Iterator[Callable[..., Any]]:
     """`client("ec2")` is a boto3 client of the world's API. The test needs the mark `network`."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = ApiServer(Api(world, faults), [listener])
-    endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    _door.api = Api(world, faults)
 
     def make(service: str, **settings: Any) -> Any:
         keys = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "secret", **settings}
-        return boto3.client(
-            service,
-            region_name="us-east-1",
-            endpoint_url=endpoint,
-            config=Config(retries={"max_attempts": 0}),
-            **keys,
-        )
+        known = (service, repr(sorted(keys.items())))
+        if known not in _door.clients:
+            _door.clients[known] = boto3.client(
+                service,
+                region_name="us-east-1",
+                endpoint_url=_door.endpoint,
+                config=Config(retries={"max_attempts": 0}),
+                **keys,
+            )
+        return _door.clients[known]
 
     yield make
-    server.close()
-    listener.close()
+    _door.api = None
