@@ -122,7 +122,7 @@ class AutoScaling(AutoScalingBackend):
         group.changed = self.now
 
     def delete_group(self, name: str, *, force: bool) -> None:
-        """ "DeleteAutoScalingGroup": with instances only by force, which ends them without hooks."""
+        """With instances only by force, which ends them without hooks."""
         group = self.group(name)
         if not force:
             if any(member.state not in GOING for member in group.members.values()):
@@ -190,7 +190,7 @@ class AutoScaling(AutoScalingBackend):
             raise ValidationError(f"Scheduled action name not found - {action}")
 
     def run_schedule(self, group: Record, now: float) -> None:
-        """ "Scheduled scaling": sets what an action says, when it is due. One that ScheduledActions keeps is missed."""
+        """Sets what an action says, when it is due. One that ScheduledActions keeps is missed."""
         for action in list(group.schedule.values()):
             if action.due is None or action.due > now or group.deleting:
                 continue
@@ -236,7 +236,7 @@ class AutoScaling(AutoScalingBackend):
         self.set_desired_capacity(group_name, self.group(group_name).desired + (scaling_adjustment or 0))
 
     def change_capacity_percent(self, group_name: str, scaling_adjustment: int | None) -> None:
-        """ "Step and simple scaling policies": rounded towards zero, but never to nothing."""
+        """Rounded towards zero, but never to nothing ("Step and simple scaling policies")."""
         desired, percent = self.group(group_name).desired, scaling_adjustment or 0
         change = int(desired * percent / 100) or (1 if percent > 0 else -1 if percent < 0 else 0)
         self.set_desired_capacity(group_name, desired + change)

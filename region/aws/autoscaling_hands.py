@@ -10,12 +10,13 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never, cast
 
 from moto.core.exceptions import ServiceException
 from moto.elbv2.exceptions import TargetGroupNotFoundError
 
 from region.aws.autoscaling_group import TAG, Record
+from region.aws.instances import Instance
 from region.scaling.activities import Activities, Activity, moment
 from region.scaling.words import (
     COMING,
@@ -53,24 +54,28 @@ class Hands:
 
     def look(self, group: Record) -> dict[str, Seen]:
         """What is true of the members' instances; one that EC2 knows no more is left out."""
-        found = {}
-        for member in group.members.values():
-            if (instance := self.instance(member.instance_id)) is not None:
-                targets = {arn: state for arn in self._asked(group, member) if (state := self._health(arn, member))}
-                reason = instance.state_reason.message if instance.state_reason else ""
-                found[member.instance_id] = Seen(instance.state, instance.impaired, reason, targets)
-        return found
+        reservations = self._backend.ec2_backend.reservations.values()
+        instances = {each.id: cast(Instance, each) for reservation in reservations for each in reservation.instances}
+        return {
+            member.instance_id: self._seen(group, member, instances[member.instance_id])
+            for member in group.members.values()
+            if member.instance_id in instances
+        }
 
-    def _asked(self, group: Record, member: Member) -> list[str]:
-        """Target groups whose word counts: those of the group; of one in its pending states none does."""
-        return [] if member.state in COMING else group.target_groups
+    def _seen(self, group: Record, member: Member, instance: Instance) -> Seen:
+        """Nothing is asked of the target groups for one that never was in them."""
+        body, asked = instance.body, () if member.state in COMING else group.target_groups
+        targets = {arn: state for arn in asked if (state := self._backend.target_state(arn, member.instance_id))}
+        return Seen(
+            instance.state,
+            instance.impaired,
+            instance.state_reason.message if instance.state_reason else "",
+            at_risk=body is not None and (body.rebalance is not None or body.spot_action is not None),
+            targets=targets,
+        )
 
-    def instance(self, instance_id: str) -> Any:
-        return self._backend.ec2_backend.get_instance_by_id(instance_id)
-
-    def _health(self, arn: str, member: Member) -> str | None:
-        """`initial`, `healthy`, `unhealthy`, `draining` or `unused`; None for one that the target group has not."""
-        return self._backend.target_state(arn, member.instance_id)
+    def instance(self, instance_id: str) -> Instance | None:
+        return cast("Instance | None", self._backend.ec2_backend.get_instance_by_id(instance_id))
 
     # --- stepping --------------------------------------------------------------------------------------------------
 
@@ -132,7 +137,7 @@ class Hands:
             self._failed(group, now)
             return
         group.members[member.instance_id] = member
-        self.instance(member.instance_id).target_lifecycle_state = "InService"
+        self.aim([member], "InService")
         description = f"Launching a new EC2 instance: {member.instance_id}"
         self.begin(group, member, description, cause, now, "PreInService", 30)
 
@@ -229,24 +234,20 @@ class Hands:
         status = "Cancelled" if cancelled else "Failed"
         self.activities.update(group.running.pop(instance_id, None), status, 100, now, failure)
         member = self._change(group, instance_id, state=State.TERMINATING, waits=(), forced=group.deleting)
-        self._aim(instance_id, "Terminated")
+        self.aim([member], "Terminated")
         return self.begin(group, member, f"Terminating EC2 instance: {instance_id}", cause, now, "InProgress", 0)
 
-    def _aim(self, instance_id: str, state: str) -> None:
-        """ "Retrieve the target lifecycle state through instance metadata"."""
-        if (instance := self.instance(instance_id)) is not None:
-            instance.target_lifecycle_state = state
-
     def aim(self, members: Sequence[Member], state: str) -> None:
+        """What their metadata tells ("Retrieve the target lifecycle state through instance metadata")."""
         for member in members:
-            self._aim(member.instance_id, state)
+            if (instance := self.instance(member.instance_id)) is not None:
+                instance.target_lifecycle_state = state
 
     def _end(self, group: Record, step: End) -> None:
-        instance = self.instance(step.instance_id)
         # EC2's termination protection is against people: a group terminates all the same.
-        instance.disable_api_termination = False
+        if (instance := self.instance(step.instance_id)) is not None:
+            instance.disable_api_termination = False
         self._backend.ec2_backend.terminate_instances([step.instance_id])
-        self._change(group, step.instance_id, ended=True)
 
     def _forget(self, group: Record, instance_id: str, now: float) -> None:
         self._finish(group, instance_id, now)

@@ -55,7 +55,7 @@ class Members:
     # --- attach and detach -----------------------------------------------------------------------------------------
 
     def attach(self, group: Record, ids: Sequence[str]) -> None:
-        """ "Attach instances": running, in a zone of the group's, and of no group."""
+        """As in "Attach instances": running, in a zone of the group's, and of no group."""
         self._may_grow(group)
         new = []
         for instance_id in ids:
@@ -74,7 +74,7 @@ class Members:
         for instance in new:
             member = Member(
                 instance.id,
-                instance.placement.zone,
+                str(instance.placement.zone),
                 launched=self._backend.now,
                 instance_type=instance.instance_type,
                 spot=instance.is_spot,
@@ -126,7 +126,7 @@ class Members:
         return self._hands.retire(group, instance_id, cause, self._backend.now, failure=failure)
 
     def set_health(self, instance_id: str, status: str, *, respect_grace: bool) -> None:
-        """ "SetInstanceHealth": Unhealthy within the grace period has no effect if it is to be respected."""
+        """Of "SetInstanceHealth": Unhealthy within the grace period has no effect if it is to be respected."""
         group, member = self._owned(instance_id)
         if status not in ("Healthy", "Unhealthy"):
             raise ValidationError("Valid instance health states are: [Healthy, Unhealthy].")
@@ -159,7 +159,7 @@ class Members:
 
     @staticmethod
     def _may_grow(group: Record) -> None:
-        """ "Suspend-resume processes": without Launch nothing is attached, and nothing comes back from standby."""
+        """By "Suspend-resume processes": without Launch nothing is attached, and nothing comes back from standby."""
         if Process.LAUNCH in group.suspended:
             raise ValidationError(f"The Launch process of AutoScalingGroup {group.name} is suspended: resume it first.")
 

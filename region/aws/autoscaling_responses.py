@@ -239,7 +239,7 @@ class AutoScalingResponse(MotoResponse):
         return ActionResult({"TrafficSources": found})
 
     def _attachment(self, group: Record, arn: str) -> str:
-        """ "Verify the attachment status of your load balancer": InService only with ELB health checks."""
+        """By "Verify the attachment status of your load balancer": InService only with ELB health checks."""
         serving = [member for member in group.members.values() if member.state is State.IN_SERVICE]
         if any(arn not in member.targets for member in serving):
             return "Adding"

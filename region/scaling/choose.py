@@ -19,7 +19,7 @@ def next_zone(zones: Sequence[str], taken: Mapping[str, int]) -> str:
 
 
 def oldest_template(group: Group) -> Callable[[Member], tuple[bool, int]]:
-    """ "OldestLaunchTemplate": of a template that is not the group's any more first, then the oldest version."""
+    """For "OldestLaunchTemplate": of a template that is not the group's any more first, then the oldest version."""
     return lambda member: (member.template[0] == group.template, member.template[1])
 
 

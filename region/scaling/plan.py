@@ -46,7 +46,7 @@ def plan(group: Group, seen: Mapping[str, Seen], now: float) -> list[Step]:
         return list(_delete(group, seen, now))
     steps = [step for member in group.members for step in _next(group, member, seen.get(member.instance_id, GONE), now)]
     steps += _replace(group, _without(group.members, steps))
-    steps += _scale(group, _without(group.members, steps), now)
+    steps += _scale(group, _without(group.members, steps), seen, now)
     return steps
 
 
@@ -57,7 +57,7 @@ def _without(members: Sequence[Member], steps: Sequence[Step]) -> list[Member]:
 
 
 def _delete(group: Group, seen: Mapping[str, Seen], now: float) -> Iterator[Step]:
-    """ "DeleteAutoScalingGroup": with ForceDelete the instances go with the group; no lifecycle hook holds them."""
+    """Of "DeleteAutoScalingGroup" with ForceDelete: the instances go with the group; no lifecycle hook holds them."""
     for member in group.members:
         if member.state not in GOING:
             yield Retire(
@@ -124,7 +124,7 @@ def _come(group: Group, member: Member, seen: Seen, now: float) -> Iterator[Step
 
 
 def _enter(group: Group, member: Member) -> Iterator[Step]:
-    """ "It automatically registers your instance with the load balancer before it marks the instance as InService"."""
+    """The group "automatically registers your instance with the load balancer before it marks [it] as InService"."""
     yield from _targets(group, member)
     yield Move(member.instance_id, State.IN_SERVICE)
 
@@ -147,7 +147,7 @@ def _targets(group: Group, member: Member) -> Iterator[Step]:
 
 
 def _fault(group: Group, member: Member, seen: Seen, now: float) -> Fault | None:
-    """ "Health checks for instances in an Auto Scaling group".
+    """What "Health checks for instances in an Auto Scaling group" finds.
 
     No grace for an instance that does not run. EC2 waits "a few minutes" before an impaired one counts as unhealthy;
     here it does at once.
@@ -169,11 +169,11 @@ def _draining(group: Group, seen: Seen) -> bool:
 
 
 def _go(group: Group, member: Member, seen: Seen, now: float) -> Iterator[Step]:
-    """ "How lifecycle hooks work": deregistered and drained first, then the hooks hold it, then it is terminated."""
+    """As in "How lifecycle hooks work": first deregistered and drained, then held by the hooks, then terminated."""
     hooks = () if member.forced else group.hooks_of(Transition.TERMINATING)
     if member.targets:
         yield Deregister(member.instance_id, member.targets)
-    elif member.state is State.TERMINATING and not member.ended:
+    elif member.state is State.TERMINATING:
         if _draining(group, seen) and not member.forced:
             return
         if hooks:
@@ -192,7 +192,7 @@ def _go(group: Group, member: Member, seen: Seen, now: float) -> Iterator[Step]:
 def _end(member: Member, seen: Seen) -> Iterator[Step]:
     if seen.ec2 == "terminated":
         yield Forget(member.instance_id)
-    elif not member.ended:
+    elif seen.ec2 != "shutting-down":
         yield End(member.instance_id)
 
 
@@ -221,13 +221,14 @@ def _replace(group: Group, members: Sequence[Member]) -> Iterator[Step]:
         yield Retire(member.instance_id, member.fault)
 
 
-def _scale(group: Group, members: Sequence[Member], now: float) -> Iterator[Step]:
+def _scale(group: Group, members: Sequence[Member], seen: Mapping[str, Seen], now: float) -> Iterator[Step]:
     """As many as desired, no more and no fewer, spread over the zones and over spot and on-demand.
 
     "Use Capacity Rebalancing …": for each member at risk of an interruption there is one more, until that one serves.
     """
     counted = [member for member in members if member.state in COUNTED]
-    at_risk = [member for member in counted if member.at_risk and group.rebalance_capacity]
+    rebalances = group.rebalance_capacity
+    at_risk = [member for member in counted if rebalances and seen.get(member.instance_id, GONE).at_risk]
     safe = [member for member in counted if member not in at_risk]
     if at_risk and sum(member.state is State.IN_SERVICE for member in safe) >= group.desired:
         yield from (Retire(member.instance_id, "an EC2 instance rebalance recommendation") for member in at_risk)
@@ -242,7 +243,10 @@ def _scale(group: Group, members: Sequence[Member], now: float) -> Iterator[Step
 
 
 def _may_go(group: Group, counted: Sequence[Member]) -> list[Member]:
-    """ "Use instance scale-in protection": from InService on. Suspending Terminate keeps only what is InService."""
+    """Whom scaling in may take.
+
+    Protection begins with InService ("Use instance scale-in protection"), and so does what suspending Terminate keeps.
+    """
     kept = Process.TERMINATE in group.suspended
     return [member for member in counted if member.state is not State.IN_SERVICE or not (kept or member.protected)]
 

@@ -115,8 +115,7 @@ class Member:
     `launched` and `in_service` (since when, None before) are times. `template` is the launch template's id and the
     version really used. `hooked`: launch hooks hold it, which is so for what the group launched, not for what was
     attached or comes back from standby. `targets`: the target groups that the group put it into, or passed over for
-    good while AddToLoadBalancer was suspended. `ended`: EC2 was told to terminate it. `forced`: it goes without hooks
-    and without draining.
+    good while AddToLoadBalancer was suspended. `forced`: it goes without hooks and without draining.
     """
 
     instance_id: str
@@ -132,9 +131,7 @@ class Member:
     protected: bool = False
     waits: tuple[Wait, ...] = ()
     targets: frozenset[str] = frozenset()
-    ended: bool = False
     forced: bool = False
-    at_risk: bool = False
 
 
 @dataclass(frozen=True)
@@ -180,12 +177,14 @@ class Group:
 class Seen:
     """What is true of a member's instance: EC2's state of it, and its health in the group's target groups.
 
-    `targets` holds no target group that knows nothing of the instance.
+    `targets` holds no target group that knows nothing of the instance, and none that it has drained from. `at_risk`:
+    EC2 recommends to rebalance, or will interrupt it.
     """
 
     ec2: str = "running"
     impaired: bool = False
     reason: str = ""
+    at_risk: bool = False
     targets: Mapping[str, str] = field(default_factory=dict)
 
     @property

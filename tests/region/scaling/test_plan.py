@@ -198,13 +198,18 @@ GOING: dict[str, tuple[Member, Seen, list[Step]]] = {
         RUNNING,
         [Move("i-1", State.TERMINATING_PROCEED)],
     ),
-    "EC2 is told once": (member(State.TERMINATING_PROCEED), RUNNING, [End("i-1")]),
+    "EC2 is told": (member(State.TERMINATING_PROCEED), RUNNING, [End("i-1")]),
+    "EC2 is told again, should it have stopped it instead": (
+        member(State.TERMINATING_PROCEED),
+        Seen("stopped"),
+        [End("i-1")],
+    ),
     "it stays a member while it shuts down": (
-        member(State.TERMINATING_PROCEED, ended=True),
+        member(State.TERMINATING_PROCEED),
         Seen("shutting-down"),
         [],
     ),
-    "and is none when it is gone": (member(State.TERMINATING_PROCEED, ended=True), TERMINATED, [Forget("i-1")]),
+    "and is none when it is gone": (member(State.TERMINATING_PROCEED), TERMINATED, [Forget("i-1")]),
     "by force: no draining, no hook": (member(State.TERMINATING, forced=True), DRAINING, [End("i-1")]),
     "standby: out of its target groups": (
         member(State.ENTERING_STANDBY, targets=TG),
@@ -228,8 +233,8 @@ def test_it_leaves_in_order(case: tuple[Member, Seen, list[Step]]) -> None:
 
 def test_without_hooks_it_is_ended_as_soon_as_it_is_drained() -> None:
     assert steps(group(member(State.TERMINATING))) == [End("i-1")]
-    assert steps(group(member(State.TERMINATING, ended=True)), Seen("shutting-down")) == []
-    assert steps(group(member(State.TERMINATING, ended=True)), TERMINATED) == [Forget("i-1")]
+    assert steps(group(member(State.TERMINATING)), Seen("shutting-down")) == []
+    assert steps(group(member(State.TERMINATING)), TERMINATED) == [Forget("i-1")]
 
 
 # --- target groups of what serves -------------------------------------------------------------------------------------
@@ -367,7 +372,7 @@ def test_on_demand_first_then_spot(case: tuple[Distribution, list[bool]]) -> Non
 
 # --- capacity rebalancing: "Use Capacity Rebalancing to handle Amazon EC2 Spot interruptions" -------------------------
 
-RISK = member(at_risk=True, spot=True)
+RISK = member(spot=True)
 REBALANCE: dict[str, tuple[list[Member], bool, int, int]] = {
     "one more before the one at risk goes": ([OK, RISK], True, 0, 1),
     "while that one is on its way": ([OK, RISK, NEW], True, 0, 0),
@@ -379,7 +384,8 @@ REBALANCE: dict[str, tuple[list[Member], bool, int, int]] = {
 @pytest.mark.parametrize("case", REBALANCE.values(), ids=REBALANCE)
 def test_what_is_at_risk_is_replaced_first(case: tuple[list[Member], bool, int, int]) -> None:
     members, asked, gone, new = case
-    found = steps(group(*named(*members), desired=2, rebalance_capacity=asked))
+    seen = [replace(RUNNING, at_risk=member is RISK) for member in members]
+    found = steps(group(*named(*members), desired=2, rebalance_capacity=asked), *seen)
     assert (len(retired(found)), launched(found)) == (gone, new)
     assert retired(found) == (["i-2"] if gone else [])
 
