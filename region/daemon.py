@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from region.addresses import Addresses
-from region.aws import autoscaling, ec2, elbv2, identity, route53
+from region.aws import autoscaling, dynamodb, ec2, elbv2, identity, route53, ssm
 from region.aws.api_faults import ApiFaults
 from region.aws.server import Api, ApiServer
 from region.aws.world import Catalog, Settings, World
@@ -101,7 +101,8 @@ def _region(order: Order, catalog: Catalog, log: RegionLog, tell: Tell) -> Itera
             order.place.name, order.place.directory, site, addresses, catalog=catalog, settings=settings, log=log
         )
         tell({"step": "starting its services"})
-        stack.callback(identity.install(world).close)
+        for service in (identity, ssm, dynamodb):
+            stack.callback(service.install(world).close)
         instances = ec2.install(world)
         stack.callback(instances.close)
         balancers = elbv2.install(world)

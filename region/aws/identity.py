@@ -14,7 +14,7 @@ from typing import Literal
 
 from moto.iam.models import iam_backends
 
-from region.aws import actions, resources, sts
+from region.aws import actions, iam, resources, sts
 from region.aws.actions import Demand
 from region.aws.policy import Context, Policies, Request, trusts
 from region.aws.protocol import Call, Failure
@@ -164,6 +164,7 @@ def policies_of(session: Session) -> Policies:
 
 
 def install(world: World) -> Identity:
+    iam.install(world)
     sts.install(world)
     return Identity(world)
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, cast
 
 from moto.core.responses import ActionResult
 from moto.iam.models import AccessKey, ManagedPolicy, Role, iam_backends
+from moto.sts import urls
 from moto.sts.exceptions import STSValidationError
 from moto.sts.models import AssumedRole, STSBackend, sts_backends
 from moto.sts.responses import TokenResponse
@@ -98,6 +99,29 @@ class Sts(STSBackend):
         return f"AIDA{self.account_id}ADMIN", admin_arn(self.account_id), self.account_id
 
 
+class RegionToken(TokenResponse):
+    def assume_role(self) -> ActionResult:
+        """Raises STSValidationError for what the caller may not ask of the role."""
+        said: dict[str, Any] = self._get_params()
+        role_arn, name = str(said["RoleArn"]), str(said["RoleSessionName"])
+        lasts = int(said.get("DurationSeconds") or 3600)
+        account = role_arn.split(":")[4] if role_arn.count(":") >= 5 else self.current_account
+        role = next((one for one in iam_backends[account]["aws"].roles.values() if one.arn == role_arn), None)
+        longest = int(role.max_session_duration or 3600) if role else 43200
+        if not 900 <= lasts <= longest:
+            raise STSValidationError("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+        if lasts > _CHAINED and session_of(self.get_access_key()):
+            raise STSValidationError(
+                "The requested DurationSeconds exceeds the 1 hour session limit for role chaining."
+            )
+        arns = [str(one["arn"]) for one in said.get("PolicyArns") or []]
+        policies = [document(account, arn) for arn in arns] + ([str(said["Policy"])] if said.get("Policy") else [])
+        tags = {str(one["Key"]): str(one["Value"]) for one in said.get("Tags") or []}
+        session = of(account).open(role_arn, name, lasts, policies=tuple(policies), tags=tags)
+        assumed = {"AssumedRoleId": session.user_id, "Arn": session.arn}
+        return ActionResult({"Credentials": session, "AssumedRoleUser": assumed, "PackedPolicySize": 6})
+
+
 def admin_arn(account: str) -> str:
     """Whom a key belongs to that the region did not give out."""
     return f"arn:aws:iam::{account}:user/admin"
@@ -108,7 +132,7 @@ def install(world: World) -> None:
     Sts.world = world
     sts_backends.backend = Sts
     sts_backends.clear()
-    setattr(TokenResponse, "assume_role", _assume_role)  # noqa: B010 - a method, which mypy lets nobody assign
+    urls.url_paths = dict.fromkeys(urls.url_paths, RegionToken.dispatch)
 
 
 def of(account: str) -> Sts:
@@ -122,26 +146,6 @@ def session_of(access_key: str) -> Session | None:
         if session is not None:
             return session
     return None
-
-
-def _assume_role(response: TokenResponse) -> ActionResult:
-    """Raises STSValidationError for what the caller may not ask of the role."""
-    said: dict[str, Any] = response._get_params()
-    role_arn, name = str(said["RoleArn"]), str(said["RoleSessionName"])
-    lasts = int(said.get("DurationSeconds") or 3600)
-    account = role_arn.split(":")[4] if role_arn.count(":") >= 5 else response.current_account
-    role = next((one for one in iam_backends[account]["aws"].roles.values() if one.arn == role_arn), None)
-    longest = int(role.max_session_duration or 3600) if role else 43200
-    if not 900 <= lasts <= longest:
-        raise STSValidationError("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
-    if lasts > _CHAINED and session_of(response.get_access_key()):
-        raise STSValidationError("The requested DurationSeconds exceeds the 1 hour session limit for role chaining.")
-    arns = [str(one["arn"]) for one in said.get("PolicyArns") or []]
-    policies = [document(account, arn) for arn in arns] + ([str(said["Policy"])] if said.get("Policy") else [])
-    tags = {str(one["Key"]): str(one["Value"]) for one in said.get("Tags") or []}
-    session = of(account).open(role_arn, name, lasts, policies=tuple(policies), tags=tags)
-    assumed = {"AssumedRoleId": session.user_id, "Arn": session.arn}
-    return ActionResult({"Credentials": session, "AssumedRoleUser": assumed, "PackedPolicySize": 6})
 
 
 def document(account: str, arn: str) -> str:

@@ -30,13 +30,15 @@ class Settings:
     """What a region is set to. Times in seconds.
 
     `tags_delay`: how much later than its launch the tags of an instance that a group launched are in its metadata.
-    `launch_delay`: how long an instance is pending at least. `tick`: between two looks of a controller.
+    `launch_delay`: how long an instance is pending at least. `ttl_delay`: how much later than it expires an item of
+    DynamoDB is deleted (AWS: "within a few days"). `tick`: between two looks of a controller.
     """
 
     account: str = "123456789012"
     aws_region: str = "us-east-1"
     tags_delay: float = 0.0
     launch_delay: float = 0.0
+    ttl_delay: float = 600.0
     tick: float = 0.1
 
 

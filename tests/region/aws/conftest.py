@@ -37,7 +37,7 @@ def lines() -> list[str]:
     return []
 
 
-_SERVICES = ("autoscaling", "cloudwatch", "dynamodb", "ec2", "elbv2", "route53", "ssm", "sts")
+_SERVICES = ("autoscaling", "cloudwatch", "dynamodb", "ec2", "elbv2", "iam", "route53", "ssm", "sts")
 
 
 @pytest.fixture
@@ -49,11 +49,14 @@ def _moto_stays() -> Iterator[None]:
     prefixes = tuple(f"moto.{service}." for service in _SERVICES)
     held = {module: dict(vars(module)) for name, module in sys.modules.items() if name.startswith(prefixes)}
     backends = {one: one.backend for names in held.values() for one in names.values() if isinstance(one, BackendDict)}
+    paths = [(names["url_paths"], dict(names["url_paths"])) for names in held.values() if "url_paths" in names]
     yield
     for module, names in held.items():
         for name, value in names.items():
             if vars(module).get(name) is not value:
                 setattr(module, name, value)
+    for path, was in paths:
+        path.update(was)
     for one, backend in backends.items():
         one.backend = backend
         one.clear()

@@ -256,3 +256,8 @@ def test_an_instance_assumes_a_role_only_with_its_own_policy_too(
     assert assume(RoleArn=deployer, RoleSessionName="ci")["AssumedRoleUser"]["Arn"].endswith("/deployer/ci")
     longer = {"RoleArn": deployer, "RoleSessionName": "ci", "DurationSeconds": 3601}
     assert refused(assume, **longer)[0] == "ValidationError"  # role chaining
+
+
+def test_a_policy_of_aws_may_be_attached(client: Callable[..., Any], world: World, profile: str) -> None:
+    client("iam").attach_role_policy(RoleName="web", PolicyArn="arn:aws:iam::aws:policy/AmazonSSMReadOnlyAccess")
+    assert client("ssm", **keys_of(world, profile)).describe_parameters()["Parameters"] == []
