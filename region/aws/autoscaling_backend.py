@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from moto.autoscaling.models import AutoScalingBackend, FakeScalingPolicy
 
@@ -26,6 +26,10 @@ from region.aws.autoscaling_settings import Words, apply, schedule_of, sizes_of,
 from region.aws.world import World
 from region.scaling.activities import moment
 from region.scaling.words import GOING, Process
+
+if TYPE_CHECKING:
+    from region.aws.elbv2 import Balancers
+    from region.aws.elbv2_backend import RegionElbv2
 
 
 class AutoScaling(AutoScalingBackend):
@@ -48,12 +52,10 @@ class AutoScaling(AutoScalingBackend):
         """Whoever terminates an instance by EC2 changes no group: its health check finds out."""
 
     def target_state(self, arn: str, instance_id: str) -> str | None:
-        """As Elastic Load Balancing tells it; None for one that the target group knows nothing of."""
-        group = self.elbv2_backend.target_groups.get(arn)
-        if group is None or not (instance_id in group.targets or instance_id in group.deregistered_targets):
-            return None
-        health = self.elbv2_backend.describe_target_health(arn, [{"Id": instance_id}])
-        return health[0].status if health else None
+        """As Elastic Load Balancing tells it; None for one that the target group has not, or has drained."""
+        balancers = cast("Balancers", cast("RegionElbv2", self.elbv2_backend).service)
+        state = balancers.state_of(arn, instance_id)
+        return None if state == "draining" and balancers.drained(arn, instance_id) else state
 
     # --- finding ---------------------------------------------------------------------------------------------------
 
