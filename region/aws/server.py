@@ -10,10 +10,12 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from moto.backends import list_of_moto_modules
+from moto.core.common_models import BaseModel
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from region.aws import api_faults, protocol
@@ -25,12 +27,14 @@ from region.aws.world import World
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from flask import Flask
 
 __all__ = ["Api", "ApiServer"]
 
 # What moto has beside AWS's API: it would change the region behind everybody's back, or answer for the metadata.
 _MOTO_ONLY = ("/moto-api", "/latest/meta-data", "/latest/api", "/latest/user-data", "/favicon.ico")
 _OURS = "/_region/"
+_READS = ("Describe", "Get", "List", "Head", "BatchGet", "Query", "Scan", "PutMetricData")  # nobody looks for those
 
 
 class Api:
@@ -45,7 +49,8 @@ class Api:
         self._faults = faults or ApiFaults()
         self._control = control
         self._identity = Identity(world)
-        self._moto: WSGIApplication = DomainDispatcherApplication(create_backend_app)
+        self._moto: WSGIApplication = Moto(create_backend_app)
+        setattr(BaseModel, "__new__", _made)  # noqa: B010 - mypy lets nobody assign a method
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "/")
@@ -111,8 +116,34 @@ class Api:
                 answer = _called(self._moto, environ)
             except NotImplementedError as error:
                 return protocol.answer(call, _unsupported(call, str(error)))
-        self._world.wake()
+        if not call.action.startswith(_READS):
+            self._world.wake()
         return protocol.answer(call, _unsupported(call)) if _is_page(answer) else answer
+
+
+class Moto(DomainDispatcherApplication):
+    """moto's dispatcher, which looks up a host once: the search through all services takes as long as the call."""
+
+    def __init__(self, create_app: Callable[..., Flask]) -> None:
+        super().__init__(create_app)
+        self._known: dict[str, str] = {}
+
+    def get_backend_for_host(self, host: str | None) -> str | None:
+        """Raises NotImplementedError for a service that moto hasn't."""
+        if host is None:
+            return None
+        if host not in self._known:
+            names = (name for name, pattern in self.backend_url_patterns if pattern.match(f"http://{host}"))
+            found = host if host in list_of_moto_modules() else next(names, None)
+            if found is None:
+                raise NotImplementedError("there is no such service in it")
+            self._known[host] = found
+        return self._known[host]
+
+
+def _made(cls: type[BaseModel], *args: object, **settings: object) -> BaseModel:
+    """A new object of moto's, of which nobody keeps a list: moto does for its dashboard, for ever."""
+    return object.__new__(cls)
 
 
 def _called(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
-from moto.ssm.models import SimpleSystemManagerBackend
+from moto.ssm.models import Parameter, SimpleSystemManagerBackend
 
 from region.aws.api_faults import ApiFaults
 from region.aws.server import Api, ApiServer
@@ -53,6 +53,8 @@ def test_each_call_is_a_line_in_the_log(client: Callable[..., Any], lines: list[
         ("sts", "get_web_identity_token", {"Audience": ["a"], "SigningAlgorithm": "RS256"}),
         ("ssm", "get_ops_summary", {}),
         ("route53", "get_checker_ip_ranges", {}),
+        ("account", "list_regions", {}),
+        ("cloudtrail", "list_imports", {}),
     ],
 )
 def test_what_moto_does_not_have_is_an_error_of_aws(
@@ -63,6 +65,17 @@ def test_what_moto_does_not_have_is_an_error_of_aws(
     error = refused.value.response
     assert (error["Error"]["Code"], error["ResponseMetadata"]["HTTPStatusCode"]) == ("UnsupportedOperation", 400)
     assert "is not implemented by this region" in error["Error"]["Message"]
+
+
+def test_a_service_that_moto_does_not_have_is_said_so(client: Callable[..., Any]) -> None:
+    with pytest.raises(ClientError, match=r"UnsupportedOperation.*there is no such service in it"):
+        client("gamelift").list_fleets()
+
+
+def test_moto_keeps_no_list_of_what_is_gone(client: Callable[..., Any]) -> None:
+    before = len(Parameter.instances_tracked)  # type: ignore[attr-defined]
+    put(client("ssm"))
+    assert len(Parameter.instances_tracked) == before  # type: ignore[attr-defined]
 
 
 def test_a_bug_is_an_internal_failure_and_in_the_log(
