@@ -194,6 +194,22 @@ def open_inside(groups: Sequence[Group], leader: int) -> None:
         os.close(namespace)
 
 
+def freeze(groups: Sequence[Group], *, frozen: bool, timeout: float = 5.0) -> None:
+    """Holds all processes of the groups still, or lets them go on. Where that can't be done they are left as they are.
+
+    Only v2 can, and the empty v2 beside v1 too: `cgroup.freeze` belongs to no controller (docs.kernel.org, "Control
+    Group v2"). A process that waits for a disk holds it up: it is waited for `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    for group in groups:
+        if group.version == 2 and (group.path / "cgroup.freeze").exists():
+            (group.path / "cgroup.freeze").write_text("1" if frozen else "0")
+            while frozen and "frozen 1" not in (group.path / "cgroup.events").read_text():
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(0.001)
+
+
 def members(paths: Sequence[Path]) -> set[int]:
     """The processes in the groups and in all groups below them."""
     found: set[int] = set()

@@ -12,7 +12,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from region import cgroups, linux, mounts, netns, nspawn, owner
@@ -193,6 +193,16 @@ class Machine:
         self._running()
         with os.fdopen(linux.open_in_root(Path(f"/proc/{self.leader}/root"), path), "rb") as file:
             return file.read()
+
+    @contextlib.contextmanager
+    def held_still(self) -> Iterator[None]:
+        """While it is held none of its processes runs, as far as this host can do that: for a copy of what it wrote."""
+        cgroups.freeze(self._groups, frozen=True)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # it was killed meanwhile, and its groups are gone
+                cgroups.freeze(self._groups, frozen=False)
 
     def last_words(self) -> str:
         """The last 15 lines of its console that are not empty; "" where it has no log."""

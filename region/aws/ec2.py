@@ -14,17 +14,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from moto.ec2.models import ec2_backends, elastic_network_interfaces, instances
+from moto.ec2 import urls
+from moto.ec2.models import EC2Backend as MotoEC2Backend
+from moto.ec2.models import ec2_backends, elastic_network_interfaces, instances, launch_templates
+from moto.ec2.responses import EC2Response as MotoEC2Response
 
-from region.aws import launching
+from region.aws import launching, spot
 from region.aws.bodies import Body
 from region.aws.credentials import instance_paths
 from region.aws.ec2_backend import EC2Backend
+from region.aws.ec2_responses import EC2Response
 from region.aws.facts import GROUP_TAG, facts_of
 from region.aws.image_store import ImageStore, remove, with_changes
+from region.aws.image_works import Images
 from region.aws.images import Ami, local_record
 from region.aws.instance_metadata import metadata_of
 from region.aws.instances import BY_ITSELF, BY_SPOT, Instance, NetworkInterface
+from region.aws.launch_templates import LaunchTemplate
 from region.aws.lifecycle import Look, next_step
 from region.aws.works import Works
 from region.aws.world import World
@@ -37,18 +43,34 @@ _FORGOTTEN_AFTER = 3600.0  # seconds: "terminated instances remain visible for a
 _KEYS_EVERY = 30.0  # seconds between two looks at whether an instance needs new credentials
 _REST = 1.0  # seconds after work on a machine failed, until it is tried again
 
+_PLACES = (
+    (instances, Instance, instances.Instance),
+    (elastic_network_interfaces, NetworkInterface, elastic_network_interfaces.NetworkInterface),
+    (launch_templates, LaunchTemplate, launch_templates.LaunchTemplate),
+)
+"""What stands in moto's place, by the module that moto looks it up in; and moto's own."""
+
 
 def install(world: World) -> Ec2:
     """Puts EC2 into moto's place, for this world from now on."""
     service = Ec2(world)
     EC2Backend.service = service
-    for module, mine in ((instances, Instance), (elastic_network_interfaces, NetworkInterface)):
+    for module, mine, _ in _PLACES:
         setattr(module, mine.__name__, mine)
     ec2_backends.backend = EC2Backend
     ec2_backends.clear()
+    urls.url_paths["{0}/"] = EC2Response.dispatch
     service.open()
     world.add(service)
     return service
+
+
+def _uninstall() -> None:
+    """Gives moto its place back: what is installed later in this process begins with that."""
+    for module, mine, original in _PLACES:
+        setattr(module, mine.__name__, original)
+    ec2_backends.backend = MotoEC2Backend
+    urls.url_paths["{0}/"] = MotoEC2Response.dispatch
 
 
 class Ec2:
@@ -60,8 +82,9 @@ class Ec2:
         self.closing = False
         self._bodies: dict[str, Body] = {}
         self._works = Works(self)
+        self.images = Images(self, self._works)
         self._free = threading.Condition(world.lock)
-        self._fresh = False
+        self._dirty = False
 
     def open(self) -> None:
         """Sweeps what a region that was killed left of its instances, volumes and half-made images."""
@@ -115,6 +138,34 @@ class Ec2:
             machine.kill()
         self.world.wake()
 
+    def interrupt(self, instance_id: str, notice: float, *, rebalance: bool = False) -> None:
+        """AWS takes a spot instance back, after a notice (seconds) in its metadata; or only recommends a rebalance.
+
+        EC2 User Guide, "Spot Instance interruption notices", "EC2 instance rebalance recommendations". Raises
+        RegionError for an instance that is not spot, or does not run.
+        """
+        with self.world.lock:
+            body = self._body(instance_id)
+            if not body.instance.is_spot:
+                raise RegionError("is no spot instance: only those are taken back", where=instance_id)
+            if body.instance.state not in ("pending", "running"):
+                raise RegionError(f"is {body.instance.state}", where=instance_id)
+            now = self.now()
+            if rebalance:
+                body.rebalance = f"{now:%Y-%m-%dT%H:%M:%SZ}"
+            else:
+                ends = self.world.clock() + notice
+                body.spot_action = ("terminate", f"{datetime.fromtimestamp(ends, UTC):%Y-%m-%dT%H:%M:%SZ}")
+                body.ends_at = ends
+                if request := spot.request_of(body.instance):
+                    request.enter("active", spot.MARKED, now)
+            self._tell(body)
+        self.world.wake()
+
+    def console(self, instance_id: str) -> bytes:
+        """The last 64 KiB of what its machines wrote to their consoles, for as long as it is known."""
+        return self._body(instance_id).console_output()
+
     def references(self) -> list[Path]:
         """The layers that this region's AMIs and instances stand on."""
         with self.world.lock:
@@ -123,7 +174,7 @@ class Ec2:
         return sorted(made | live)
 
     def close(self) -> None:
-        """Ends all machines at once, as a power cut would. Twice is no error."""
+        """Ends all machines at once, as a power cut would, and gives moto its place back. Twice is no error."""
         with self.world.lock:
             self.closing = True
             bodies = list(self._bodies.values())
@@ -132,6 +183,7 @@ class Ec2:
             thread.start()
         for thread in threads:
             thread.join()
+        _uninstall()
 
     def _cut(self, body: Body) -> None:
         try:
@@ -166,7 +218,7 @@ class Ec2:
         """From now on the instance has a body, and gets a machine at the next look."""
         now, settings = self.world.clock(), self.world.settings
         key = instance.ec2_backend.key_pairs.get(instance.key_name) if instance.key_name else None
-        instance.launch_time = datetime.fromtimestamp(now, UTC).replace(tzinfo=None)
+        instance.launch_time = self.now()
         instance.body = self._bodies[instance.id] = Body(
             instance=instance,
             directory=self.world.directory / "instances" / instance.id,
@@ -177,6 +229,19 @@ class Ec2:
             tags_due=now + settings.tags_delay if GROUP_TAG in instance.tags else now,
         )
         self.world.wake()
+
+    def now(self) -> datetime:
+        """The world's time, as moto has times: UTC, without saying so."""
+        return datetime.fromtimestamp(self.world.clock(), UTC).replace(tzinfo=None)
+
+    def ended(self, body: Body) -> None:
+        """The instance's machine is gone, and with it all that the instance held."""
+        body.machine = None
+        body.gone_at = self.world.clock()
+        body.instance.entered_terminated()
+        if request := spot.request_of(body.instance):
+            by_aws = body.instance.state_reason.code == BY_SPOT.code
+            request.enter("closed", spot.TAKEN_BACK if by_aws else spot.BY_USER, self.now())
 
     def data_volume(self, instance: Instance) -> Path | None:
         """Where its data volume lies; None without one. Made when it is first wanted."""
@@ -198,6 +263,10 @@ class Ec2:
             body.iam, body.iam_due = instance_paths(self.world, body.instance.id, profile["Arn"]), now + _KEYS_EVERY
         return metadata_of(facts_of(body, now))
 
+    def collect_soon(self) -> None:
+        self._dirty = True
+        self.world.wake()
+
     def collect(self) -> None:
         """Removes layers of AMIs that are gone, and volumes that are, with the last that stands on them."""
         with self.world.lock:
@@ -214,6 +283,9 @@ class Ec2:
         """One look at every instance."""
         if self.closing:
             return
+        if self._dirty:
+            self._dirty = False
+            self.world.background(self.collect, "collect")
         for body in list(self._bodies.values()):
             if body.gone_at is not None:
                 if now - body.gone_at > _FORGOTTEN_AFTER:

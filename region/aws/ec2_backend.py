@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from moto.core.exceptions import ServiceException
 from moto.core.types import Base64EncodedString
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend as MotoEC2Backend
+from moto.ec2.models.elastic_block_store import Volume
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance as MotoInstance
 from moto.ec2.models.instances import InstanceState, Reservation
 from moto.ec2.models.launch_templates import LaunchTemplateVersion
 from moto.ec2.utils import parse_user_data
 
-from region.aws import ec2_errors, launching
+from region.aws import ec2_errors, filters, instance_filters, launching, spot
+from region.aws.calls import Answers
 from region.aws.image_store import Record
 from region.aws.images import Ami
 from region.aws.instances import Instance, address_of
+from region.aws.spot import SpotInstanceRequest
 
 if TYPE_CHECKING:
     from region.aws.ec2 import Ec2
 
+T = TypeVar("T")
 DEFAULT_TYPE = "m1.small"
 """RunInstances, InstanceType."""
 
@@ -37,6 +42,7 @@ class EC2Backend(MotoEC2Backend):
     def __init__(self, region_name: str, account_id: str) -> None:
         self.local_changes: dict[str, Record] = {}
         """What was changed in this region of images of this host's."""
+        self.answers = Answers()
         super().__init__(region_name, account_id)
         if self.here:
             self._load_made()
@@ -51,6 +57,7 @@ class EC2Backend(MotoEC2Backend):
             else:
                 self.add_image(Ami(self, record, tuple(map(Path, record.layers)), state=record.state))
                 self.tags[record.image_id] = dict(record.tags)
+                self.tags[record.snapshot_id] = dict(record.snapshot_tags)
 
     def add_image(self, image: Ami) -> None:
         self.amis[image.id] = image
@@ -91,6 +98,10 @@ class EC2Backend(MotoEC2Backend):
         self.service.world.network.free(address)
 
     # --- launches ------------------------------------------------------------------------------------------------
+
+    def check_launch(self, request: Mapping[str, Any], template: Mapping[str, Any] | None) -> None:
+        """Raises what a launch would, and launches nothing."""
+        self._checked(launching.merge(self.template_version(template).data if template else {}, request))
 
     def run_instances(
         self,
@@ -151,7 +162,9 @@ class EC2Backend(MotoEC2Backend):
                 self._finish(cast(Instance, instance), merged)
         except Exception:
             for failed in set(self.reservations) - before:
-                self._undo(self.reservations.pop(failed))
+                self._undo(self.reservations[failed])
+                del self.reservations[failed]
+            self._free_half_made(self.get_subnet(moto_words["subnet_id"]))
             raise
         for instance in reservation.instances:
             self.service.adopt(cast(Instance, instance), reservation.id)
@@ -204,6 +217,7 @@ class EC2Backend(MotoEC2Backend):
             "monitoring_state": "enabled" if (merged.get("Monitoring") or {}).get("Enabled") else "disabled",
             "metadata_options": merged.get("MetadataOptions") or {},
             "lifecycle": (merged.get("InstanceMarketOptions") or {}).get("MarketType"),
+            "client_token": merged.get("ClientToken"),
         }
 
     def usable_image(self, image_id: str) -> Ami:
@@ -280,11 +294,24 @@ class EC2Backend(MotoEC2Backend):
         if profile:
             self.associate_iam_instance_profile(instance.id, iam_instance_profile_arn=profile.arn)
             instance.iam_instance_profile = {"Arn": profile.arn, "Id": profile.id}
+        if instance.is_spot:
+            options = {**merged["InstanceMarketOptions"], "Tags": merged["Tags"]}
+            request = SpotInstanceRequest(self, instance, options, self.service.now())
+            self.spot_instance_requests[request.id] = request
+            instance.spot_instance_request_id = request.id
 
     def _undo(self, reservation: Reservation) -> None:
         for instance in reservation.instances:
             cast(Instance, instance).entered_terminated()
+            self.spot_instance_requests.pop(instance.spot_instance_request_id or "", None)  # type: ignore[attr-defined]
             self.tags.pop(instance.id, None)
+
+    @staticmethod
+    def _free_half_made(subnet: Any) -> None:
+        """The private address of an instance whose making failed: one that was never adopted."""
+        for address, holder in list(subnet._subnet_ips.items()):
+            if isinstance(holder, Instance) and holder.body is None:
+                subnet.del_subnet_ip(address)
 
     # --- states --------------------------------------------------------------------------------------------------
 
@@ -297,6 +324,76 @@ class EC2Backend(MotoEC2Backend):
 
     def stop_instances(self, instance_ids: list[str]) -> list[tuple[MotoInstance, InstanceState]]:
         for instance in self.get_multi_instances_by_id(instance_ids):
-            if cast(Instance, instance).is_spot and instance.state == "running":
+            request = spot.request_of(cast(Instance, instance))
+            if request is not None and request.type == "one-time" and instance.state == "running":
                 raise ec2_errors.one_time_spot(instance.id)
         return super().stop_instances(instance_ids)
+
+    # --- descriptions --------------------------------------------------------------------------------------------
+
+    def reservations_of(self, instance_ids: Sequence[str], wanted: Mapping[str, Sequence[str]]) -> list[Reservation]:
+        """Those of the instances (none: all) that pass the filters, with these alone. Raises EC2's errors."""
+        chosen = self.get_multi_instances_by_id(list(instance_ids)) if instance_ids else self.all_instances()
+        passed = {instance.id for instance in self.filtered(chosen, wanted)}
+        found = []
+        for reservation in self.reservations.values():
+            if mine := [instance for instance in reservation.instances if instance.id in passed]:
+                shown = copy.copy(reservation)
+                shown.instances = mine
+                found.append(shown)
+        return found
+
+    def filtered(self, resources: Iterable[T], wanted: Mapping[str, Sequence[str]]) -> list[T]:
+        """AMIs or instances that pass a Describe call's filters. Raises InvalidParameterValue for an unknown one."""
+        try:
+            return filters.passing(resources, wanted, _values)
+        except filters.UnknownFilter as error:
+            raise ec2_errors.invalid_value(f"The filter '{error}' is invalid") from None
+
+    def images(self) -> list[Ami]:
+        return cast(list[Ami], list(self.amis.values()))
+
+    def describe_images(
+        self,
+        ami_ids: list[str] | None = None,
+        filters: dict[str, Any] | None = None,
+        exec_users: list[str] | None = None,
+        owners: list[str] | None = None,
+    ) -> list[Any]:
+        """As moto's own callers ask for it: by ids, or by filters."""
+        found = [image for image in self.images() if not ami_ids or image.id in ami_ids]
+        if ami_ids and not found:
+            raise ec2_errors.no_image(", ".join(ami_ids))
+        return self.filtered(found, filters or {})
+
+    # --- tags and volumes ----------------------------------------------------------------------------------------
+
+    def create_tags(self, resource_ids: list[str], tags: dict[str, str]) -> bool:
+        done = super().create_tags(resource_ids, tags)
+        self._tags_changed(resource_ids)
+        return done
+
+    def delete_tags(self, resource_ids: list[str], tags: dict[str, str]) -> bool:
+        done = super().delete_tags(resource_ids, tags)
+        self._tags_changed(resource_ids)
+        return done
+
+    def delete_tag_keys(self, resource_ids: list[str], tag_keys: list[str]) -> bool:
+        done = super().delete_tag_keys(resource_ids, tag_keys)
+        self._tags_changed(resource_ids)
+        return done
+
+    def _tags_changed(self, resource_ids: Sequence[str]) -> None:
+        if any(resource.startswith(("ami-", "snap-")) for resource in resource_ids):
+            self.service.images.saved_after_change(self, resource_ids)
+
+    def delete_volume(self, volume_id: str) -> Volume:
+        volume = super().delete_volume(volume_id)
+        self.service.collect_soon()
+        return volume
+
+
+def _values(resource: Any) -> filters.Values:
+    if isinstance(resource, Ami):
+        return resource.values
+    return lambda name: instance_filters.values(resource, name)

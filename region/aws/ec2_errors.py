@@ -70,3 +70,8 @@ def one_time_spot(instance_id: str) -> EC2ClientError:
     """EC2 User Guide, "Stop a Spot Instance": only one of a persistent request can be stopped."""
     what = f"You can't stop the Spot Instance '{instance_id}' because it is associated with a one-time request."
     return unsupported(what)
+
+
+def no_spot_request(request_id: str) -> EC2ClientError:
+    what = f"The spot instance request ID '{request_id}' does not exist"
+    return EC2ClientError("InvalidSpotInstanceRequestID.NotFound", what)

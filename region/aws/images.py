@@ -53,6 +53,7 @@ class Ami(amis.Ami):
         self.instance_id = record.source_instance_id
         self.source_image_id = record.source_image_id
         self.launch_permissions = [dict(permission) for permission in record.launch_permissions]
+        self.state_reason: dict[str, str] | None = None
         self.deprecation_time = record.deprecation_time
         self.deregistration_protection = record.protection
         self.devices = [dict(device) for device in record.devices]
@@ -71,6 +72,11 @@ class Ami(amis.Ami):
             "Encrypted": self.ebs_snapshot.encrypted,
         }
         return by_key("DeviceName", [{"DeviceName": self.root_device_name, "Ebs": root}], self.devices)
+
+    def failed(self, why: str) -> None:
+        """It could not be made."""
+        self.state = "failed"
+        self.state_reason = {"Code": "Server.InternalError", "Message": why}
 
     @property
     def public(self) -> bool:

@@ -72,6 +72,14 @@ def tags_of(specifications: Iterable[Words] | None) -> Tags:
     return found
 
 
+def specifications(tags: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
+    """The inverse of `tags_of`."""
+    return [
+        {"ResourceType": kind, "Tags": [{"Key": key, "Value": value} for key, value in pairs.items()]}
+        for kind, pairs in tags.items()
+    ]
+
+
 def merge_tags(*all_tags: Mapping[str, Mapping[str, str]]) -> Tags:
     found: Tags = {}
     for tags in all_tags:

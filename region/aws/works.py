@@ -51,17 +51,16 @@ class Works:
             with self._world.lock:
                 if self._service.closing:
                     return
-                spec, address, subnet = self._spec(body)
+                spec, address = self._spec(body)
                 public = body.instance.public_ip
-            self._world.machines.add_subnet(subnet)
             machine = self._world.machines.start(spec, address)
             with self._world.lock:
                 body.machine, body.impaired, body.launched = machine, False, True
                 body.told, body.told_any = spec.metadata, True
             self._expose(body, machine, public)
 
-    def _spec(self, body: Body) -> tuple[MachineSpec, str, str]:
-        """The machine, its address, and the network that this is in. The lock is held."""
+    def _spec(self, body: Body) -> tuple[MachineSpec, str]:
+        """The machine and its address. The lock is held."""
         instance, network = body.instance, self._world.network
         within = guest.guest(network.endpoint, instance.ec2_backend.region_name, body.public_key)
         address = instance.private_ip or ""
@@ -80,8 +79,7 @@ class Works:
             files=within.files,
             upper=body.upper if body.upper.is_dir() else None,
         )
-        vpc = instance.ec2_backend.get_vpc(instance.nics[0].subnet.vpc_id)
-        return spec, address, vpc.cidr_block
+        return spec, address
 
     def expose(self, body: Body) -> None:
         """Its public address has changed: an elastic one came or went."""
@@ -148,9 +146,7 @@ class Works:
             machine.discard()
         body.remove_storage()
         with self._world.lock:
-            body.machine = None
-            body.gone_at = self._world.clock()
-            body.instance.entered_terminated()
+            self._service.ended(body)
         self._service.collect()
 
     def cut(self, body: Body) -> None:

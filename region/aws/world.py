@@ -89,9 +89,6 @@ class Machines(Protocol):
     def set_faults(self, machine: Machine, faults: Faults) -> None:
         """What is wrong with a running machine's metadata service from now on. Raises RegionError."""
 
-    def add_subnet(self, subnet: str) -> None:
-        """Makes room for addresses of this CIDR block. One that is there is no error. Raises RegionError."""
-
 
 class Network(Protocol):
     """The addresses of a region that are the same on this host and in its machines (127.77.N.0/24)."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from region.aws.world import LocalImage, World
+from region.errors import RegionError
 from region.faults import Faults
 from region.machine import Machine
 from region.metadata import InstanceMetadata
@@ -60,13 +61,17 @@ class FakeMachine:
 
 
 class FakeMachines:
+    """`fail` says why no machine starts; "" lets them."""
+
     def __init__(self) -> None:
+        self.fail = ""
         self.started: list[FakeMachine] = []
         self.told: dict[str, InstanceMetadata | None] = {}
         self.faults: dict[str, Faults] = {}
-        self.subnets: set[str] = set()
 
     def start(self, spec: MachineSpec, address: str) -> Machine:
+        if self.fail:
+            raise RegionError(self.fail, where=spec.name)
         machine = FakeMachine(spec, address)
         self.started.append(machine)
         return cast(Machine, machine)
@@ -76,9 +81,6 @@ class FakeMachines:
 
     def set_faults(self, machine: Machine, faults: Faults) -> None:
         self.faults[machine.address] = faults
-
-    def add_subnet(self, subnet: str) -> None:
-        self.subnets.add(subnet)
 
 
 IMAGE = "ami-0000000000000000a"
@@ -107,7 +109,9 @@ class FakeNetwork:
         self.exposed: dict[str, Machine] = {}
 
     def allocate(self) -> str:
-        address = next(f"127.77.0.{n}" for n in range(10, 255) if f"127.77.0.{n}" not in self.held)
+        address = next((f"127.77.0.{n}" for n in range(10, 255) if f"127.77.0.{n}" not in self.held), "")
+        if not address:
+            raise RegionError("all public addresses are in use")
         self.held.add(address)
         return address
 
