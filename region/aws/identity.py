@@ -1,8 +1,8 @@
 """Who calls the API, and whether they may.
 
 A key that the region did not give out is the account's administrator, whoever has it: the region is one person's, and
-its address is on this host alone. A key that it gave out belongs to the session of a role, and may what the role may.
-Signatures are not checked: a key's id is as good as its secret here.
+its address is on this host alone. An IAM user's key is known as the user's, and may all too. A key of a role's session
+may what the role may. Signatures are not checked: a key's id and its token are as good as its secret here.
 """
 
 from __future__ import annotations

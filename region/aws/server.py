@@ -33,6 +33,7 @@ __all__ = ["Api", "ApiServer"]
 
 # What moto has beside AWS's API: it would change the region behind everybody's back, or answer for the metadata.
 _MOTO_ONLY = ("/moto-api", "/latest/meta-data", "/latest/api", "/latest/user-data", "/favicon.ico")
+_ACCOUNT = "HTTP_X_MOTO_ACCOUNT_ID"  # a header with which moto lets anyone be in any account
 _OURS = "/_region/"
 _READS = ("Describe", "Get", "List", "Head", "BatchGet", "Query", "Scan", "PutMetricData")  # nobody looks for those
 
@@ -60,6 +61,7 @@ class Api:
             return _say(
                 start_response, _plain(404, f"{path} is no part of AWS's API, and this region has no such door.")
             )
+        environ.pop(_ACCOUNT, None)
         call, began = protocol.read(environ), time.monotonic()
         caller, answer = None, None
         try:
@@ -118,7 +120,8 @@ class Api:
                 return protocol.answer(call, _unsupported(call, str(error)))
         if not call.action.startswith(_READS):
             self._world.wake()
-        return protocol.answer(call, _unsupported(call)) if _is_page(answer) else answer
+        page = call.method != "HEAD" and _is_page(answer)
+        return protocol.answer(call, _unsupported(call)) if page else answer
 
 
 class Moto(DomainDispatcherApplication):

@@ -78,6 +78,16 @@ def test_moto_keeps_no_list_of_what_is_gone(client: Callable[..., Any]) -> None:
     assert len(Parameter.instances_tracked) == before  # type: ignore[attr-defined]
 
 
+def test_what_has_no_body_is_no_page(client: Callable[..., Any]) -> None:
+    s3 = client("s3")
+    s3.create_bucket(Bucket="bucket")
+    with pytest.raises(ClientError) as refused:
+        s3.head_object(Bucket="bucket", Key="none")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
+    s3.put_object(Bucket="bucket", Key="one", Body=b"x" * 100_000)
+    assert len(s3.get_object(Bucket="bucket", Key="one")["Body"].read()) == 100_000
+
+
 def test_a_bug_is_an_internal_failure_and_in_the_log(
     client: Callable[..., Any], lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
