@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from moto.autoscaling.models import FakeAutoScalingGroup, autoscaling_backends
+from moto.autoscaling.models import autoscaling_backends
 from moto.ec2.models import ec2_backends
 from moto.elbv2.models import FakeLoadBalancer, elbv2_backends
 
+from region.aws.autoscaling_backend import AutoScaling
+from region.aws.autoscaling_group import Record
 from region.aws.elbv2_models import TargetGroup
 from region.aws.world import World
 
@@ -22,9 +24,9 @@ def gather(world: World, health: Health) -> dict[str, Any]:
     with world.lock:
         ec2 = ec2_backends[where.account][where.aws_region]
         balancers = elbv2_backends[where.account][where.aws_region]
-        groups = autoscaling_backends[where.account][where.aws_region].autoscaling_groups.values()
+        groups = cast(AutoScaling, autoscaling_backends[where.account][where.aws_region]).groups.values()
         targets = cast(list[TargetGroup], list(balancers.target_groups.values()))
-        group_of = {state.instance.id: group.name for group in groups for state in group.instance_states}
+        group_of = {instance: group.name for group in groups for instance in group.members}
         return {
             "instances": [_instance(one, group_of, targets, health) for one in ec2.all_instances()],
             "groups": [_group(group) for group in groups],
@@ -64,15 +66,16 @@ def _instance(one: Any, group_of: Mapping[str, str], targets: list[TargetGroup],
     }
 
 
-def _group(group: FakeAutoScalingGroup) -> dict[str, Any]:
+def _group(group: Record) -> dict[str, Any]:
+    states = {member.instance_id: str(member.state) for member in group.members.values()}
     return {
         "name": group.name,
-        "min": group.min_size,
-        "desired": group.desired_capacity,
-        "max": group.max_size,
-        "in_service": sum(state.lifecycle_state == "InService" for state in group.instance_states),
-        "suspended": sorted(group.suspended_processes),
-        "instances": {state.instance.id: state.lifecycle_state for state in group.instance_states},
+        "min": group.minimum,
+        "desired": group.desired,
+        "max": group.maximum,
+        "in_service": list(states.values()).count("InService"),
+        "suspended": sorted(group.suspended),
+        "instances": states,
     }
 
 
