@@ -6,8 +6,9 @@ The messages are AWS's where they are known ("Amazon EC2 Auto Scaling API Refere
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from moto.autoscaling.models import AutoScalingBackend, FakeScalingPolicy
 
@@ -78,8 +79,6 @@ class AutoScaling(AutoScalingBackend):
             raise AlreadyExists(
                 f"AutoScalingGroup by this name already exists - A group with the name {name} already exists"
             )
-        if asked.get("LaunchConfigurationName") or asked.get("InstanceId") or asked.get("LoadBalancerNames"):
-            raise NotImplementedError("Groups here have launch templates and target groups, nothing older.")
         if bool(asked.get("LaunchTemplate")) is bool(asked.get("MixedInstancesPolicy")):
             raise ValidationError(
                 "Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or "
@@ -94,8 +93,7 @@ class AutoScaling(AutoScalingBackend):
         group.target_groups = target_groups_of(self.elbv2_backend, sources_of(asked))
         for hook in asked.get("LifecycleHookSpecificationList") or ():
             group.hooks[hook["LifecycleHookName"]] = hook_of(hook)
-        for tag in asked.get("Tags") or ():
-            group.tags[tag["Key"]] = (tag.get("Value") or "", bool(tag.get("PropagateAtLaunch")))
+        self._tag(group, asked.get("Tags") or ())
         self.groups[name] = group
         if group.desired:
             changed = f"changing the desired capacity from 0 to {group.desired}"
@@ -103,8 +101,6 @@ class AutoScaling(AutoScalingBackend):
 
     def update_group(self, asked: Words) -> None:
         group = self.group(asked["AutoScalingGroupName"])
-        if asked.get("LaunchConfigurationName"):
-            raise NotImplementedError("Groups here have launch templates, nothing older.")
         if asked.get("LaunchTemplate") and asked.get("MixedInstancesPolicy"):
             raise ValidationError(
                 "Valid requests must contain either LaunchTemplate or MixedInstancesPolicy parameter."
@@ -143,6 +139,25 @@ class AutoScaling(AutoScalingBackend):
         group.deleting, group.minimum, group.maximum, group.desired = True, 0, 0, 0
         for member in group.members.values():
             group.members[member.instance_id] = replace(member, forced=True)
+
+    def create_auto_scaling_group(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """moto's own way, which CloudFormation goes: its groups act at once."""
+        raise NotImplementedError("groups are made by CreateAutoScalingGroup")
+
+    @staticmethod
+    def _tag(group: Record, tags: Iterable[Words]) -> None:
+        for tag in tags:
+            if str(tag["Key"]).startswith("aws:"):
+                raise ValidationError(f"Tag keys that begin with aws: are AWS's own, got {tag['Key']!r}")
+            group.tags[tag["Key"]] = (tag.get("Value") or "", bool(tag.get("PropagateAtLaunch")))
+
+    def create_or_update_tags(self, tags: Sequence[Words]) -> None:
+        for tag in tags:
+            self._tag(self.group(tag["ResourceId"]), [tag])
+
+    def delete_tags(self, tags: Sequence[Words]) -> None:
+        for tag in tags:
+            self.group(tag["ResourceId"]).tags.pop(tag["Key"], None)
 
     def vanish(self, group: Record) -> None:
         self.groups.pop(group.name, None)

@@ -19,7 +19,7 @@ from region.aws.autoscaling_group import TAG, Record
 from region.aws.instances import Instance
 from region.scaling.activities import Activities, Activity, moment
 from region.scaling.words import (
-    COMING,
+    LEAVING,
     Condemn,
     Deregister,
     End,
@@ -63,8 +63,9 @@ class Hands:
         }
 
     def _seen(self, group: Record, member: Member, instance: Instance) -> Seen:
-        """Nothing is asked of the target groups for one that never was in them."""
-        body, asked = instance.body, () if member.state in COMING else group.target_groups
+        """The target groups are asked where their word counts: of who leaves, and of who serves if the group asks."""
+        counts = group.elb_health and not member.fault if member.state is State.IN_SERVICE else member.state in LEAVING
+        body, asked = instance.body, group.target_groups if counts else ()
         targets = {arn: state for arn in asked if (state := self._backend.target_state(arn, member.instance_id))}
         return Seen(
             instance.state,
@@ -113,12 +114,15 @@ class Hands:
         if now < group.retry_at:
             return  # an earlier launch of this look failed
         grown = f"increasing the capacity from {step.capacity} to {step.capacity + 1}"
-        cause = (
-            f"{group.why}  At {moment(now)} an instance was started in response to a difference between desired and "
-            f"actual capacity, {grown}."
-        ).strip()
+        at = moment(now)
+        cause = f"{group.why}  At {at} an instance was started in response to a difference between desired and actual "
+        cause = f"{cause}capacity, {grown}.".strip()
+        if step.extra:
+            cause = (
+                f"At {at} an instance was launched to balance instances in zone {step.zone} with other zones, {grown}."
+            )
         try:
-            member = self._run(group, step.zone, self._subnet(group, step.zone), spot=step.spot, now=now)
+            member = self._run(group, step, self._subnet(group, step.zone), now)
         except ServiceException as error:
             self.activities.start(
                 Activity(
@@ -141,7 +145,7 @@ class Hands:
         description = f"Launching a new EC2 instance: {member.instance_id}"
         self.begin(group, member, description, cause, now, "PreInService", 30)
 
-    def _run(self, group: Record, zone: str, subnet: str, *, spot: bool, now: float) -> Member:
+    def _run(self, group: Record, step: Launch, subnet: str, now: float) -> Member:
         """Asks EC2 for an instance. Raises ServiceException with EC2's reason."""
         override = (group.mixed or {}).get("LaunchTemplate", {}).get("Overrides") or [{}]
         asked = override[0].get("LaunchTemplateSpecification") or group.template
@@ -157,21 +161,22 @@ class Hands:
             instance_type=instance_type or "m1.small",
             is_instance_type_default=not instance_type,
             tags={"instance": {**tags, TAG: group.name}},
-            placement=zone,
+            placement=step.zone,
             region_name=self._backend.region_name,
             subnet_id=subnet,
             launch_template={"LaunchTemplateId": template.id, "Version": str(version.number)},
-            instance_market_options={"MarketType": "spot"} if spot else {},
+            instance_market_options={"MarketType": "spot"} if step.spot else {},
         )
         instance: Any = reservation.instances[0]
         return Member(
             instance.id,
-            zone,
+            step.zone,
             launched=now,
             template=(template.id, version.number),
             instance_type=instance.instance_type,
             spot=instance.is_spot,
             protected=group.protect_new,
+            extra=step.extra,
         )
 
     def _subnet(self, group: Record, zone: str) -> str:

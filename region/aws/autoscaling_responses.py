@@ -303,14 +303,11 @@ class AutoScalingResponse(MotoResponse):
     # --- tags and metrics ------------------------------------------------------------------------------------------
 
     def create_or_update_tags(self) -> ActionResult:
-        for tag in self.asked.get("Tags") or ():
-            group = self.backend.group(tag["ResourceId"])
-            group.tags[tag["Key"]] = (tag.get("Value") or "", bool(tag.get("PropagateAtLaunch")))
+        self.backend.create_or_update_tags(self.asked.get("Tags") or ())
         return EmptyResult()
 
     def delete_tags(self) -> ActionResult:
-        for tag in self.asked.get("Tags") or ():
-            self.backend.group(tag["ResourceId"]).tags.pop(tag["Key"], None)
+        self.backend.delete_tags(self.asked.get("Tags") or ())
         return EmptyResult()
 
     def describe_tags(self) -> ActionResult:

@@ -29,17 +29,23 @@ POLICIES = (
     "OldestLaunchConfiguration",
     "OldestLaunchTemplate",
 )
-_ECHOED = (
+_ECHOED = ("Context", "DefaultInstanceWarmup", "AvailabilityZoneDistribution", "AvailabilityZoneImpairmentPolicy")
+"""What is kept and shown, and has no effect here."""
+_MISSING = (
+    "LaunchConfigurationName",
+    "InstanceId",
+    "LoadBalancerNames",
+    "AvailabilityZoneIds",
     "PlacementGroup",
     "MaxInstanceLifetime",
-    "Context",
-    "DesiredCapacityType",
-    "DefaultInstanceWarmup",
     "InstanceMaintenancePolicy",
-    "AvailabilityZoneDistribution",
-    "AvailabilityZoneImpairmentPolicy",
+    "InstanceLifecyclePolicy",
+    "CapacityReservationSpecification",
+    "DeletionProtection",
+    "DesiredCapacityType",
 )
-"""What is kept and shown, and has no effect here."""
+"""What would have an effect with AWS, and has none here: it is refused, unless it says what is so anyway."""
+_SO_ANYWAY: tuple[object, ...] = (None, "", 0, [], "none", "units")
 _DISTRIBUTION = {
     "OnDemandAllocationStrategy": "prioritized",
     "OnDemandBaseCapacity": 0,
@@ -54,6 +60,8 @@ Words = Mapping[str, Any]
 
 def apply(ec2: EC2Backend, group: Record, asked: Words, *, fresh: bool) -> None:
     """All that both calls set. Raises ValidationError, and has changed nothing then."""
+    if missing := [name for name in _MISSING if asked.get(name) not in _SO_ANYWAY]:
+        raise NotImplementedError(f"its groups have no {missing[0]}")
     minimum, maximum, desired = sizes_of(group, asked, fresh=fresh)
     template, mixed = group.template, group.mixed
     if asked.get("LaunchTemplate"):

@@ -27,7 +27,7 @@ def victims(group: Group, candidates: Iterable[Member], counted: Sequence[Member
     """Who of the candidates goes. `counted`: all that the zones' balance is reckoned of.
 
     "Configure termination policies for Amazon EC2 Auto Scaling": first spot or on-demand, whichever there is too much
-    of; then the zone with the most; then the policies in their order. What is not in service yet goes before all that
+    of; then the zone with the most, or one that the group has left; then the policies in their order. What is not in service yet goes before all that
     serves: that is not documented, and costs the least.
     """
     left, remaining, chosen = list(candidates), list(counted), list[Member]()
@@ -35,8 +35,9 @@ def victims(group: Group, candidates: Iterable[Member], counted: Sequence[Member
         pool = [member for member in left if member.state is not State.IN_SERVICE] or left
         pool = _of_the_surplus_kind(group, pool, remaining)
         zones = Counter(member.zone for member in remaining)
-        most = max(zones[member.zone] for member in pool)
-        pool = [member for member in pool if zones[member.zone] == most]
+        size = {zone: number if zone in group.zones else len(remaining) + 1 for zone, number in zones.items()}
+        most = max(size[member.zone] for member in pool)
+        pool = [member for member in pool if size[member.zone] == most]
         for policy in group.policies:
             pool = _narrow(group, policy, pool)
         member = min(pool, key=lambda member: (member.launched, member.instance_id))

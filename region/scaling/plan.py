@@ -7,8 +7,10 @@ in a row. Nothing here remembers: what was decided is in the member's state.
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from region.scaling.choose import next_zone, victims
 from region.scaling.words import (
@@ -224,22 +226,26 @@ def _replace(group: Group, members: Sequence[Member]) -> Iterator[Step]:
 def _scale(group: Group, members: Sequence[Member], seen: Mapping[str, Seen], now: float) -> Iterator[Step]:
     """As many as desired, no more and no fewer, spread over the zones and over spot and on-demand.
 
-    "Use Capacity Rebalancing …": for each member at risk of an interruption there is one more, until that one serves.
+    Two kinds may be one more for a while: who takes the place of one at risk of an interruption ("Use Capacity
+    Rebalancing …") and who evens out the zones ("Rebalancing activities": "launches new instances before terminating").
     """
     counted = [member for member in members if member.state in COUNTED]
-    rebalances = group.rebalance_capacity
+    rebalances = group.rebalance_capacity and Process.TERMINATE not in group.suspended
     at_risk = [member for member in counted if rebalances and seen.get(member.instance_id, GONE).at_risk]
     safe = [member for member in counted if member not in at_risk]
+    evening = sum(member.extra and member.state in COMING for member in counted)
+    surplus = len(counted) - group.desired - len(at_risk) - evening
     if at_risk and sum(member.state is State.IN_SERVICE for member in safe) >= group.desired:
         yield from (Retire(member.instance_id, "an EC2 instance rebalance recommendation") for member in at_risk)
-        return
-    if len(safe) < group.desired:
+    elif len(safe) < group.desired:
         yield from _launches(group, counted, group.desired - len(safe), now)
-    elif (surplus := len(counted) - group.desired - len(at_risk)) > 0:
+    elif surplus > 0:
         why = "a difference between desired and actual capacity"
         for member in victims(group, _may_go(group, counted), counted, surplus):
             failure = "" if member.state is State.IN_SERVICE else "the group's desired capacity was lowered"
             yield Retire(member.instance_id, why, failure, cancelled=True)
+    elif not at_risk:
+        yield from _even_out(group, counted, now)
 
 
 def _may_go(group: Group, counted: Sequence[Member]) -> list[Member]:
@@ -251,7 +257,7 @@ def _may_go(group: Group, counted: Sequence[Member]) -> list[Member]:
     return [member for member in counted if member.state is not State.IN_SERVICE or not (kept or member.protected)]
 
 
-def _launches(group: Group, counted: Sequence[Member], missing: int, now: float) -> Iterator[Step]:
+def _launches(group: Group, counted: Sequence[Member], missing: int, now: float) -> Iterator[Launch]:
     if Process.LAUNCH in group.suspended or now < group.retry_at:
         return
     zones = Counter(member.zone for member in counted)
@@ -262,3 +268,19 @@ def _launches(group: Group, counted: Sequence[Member], missing: int, now: float)
         zones[zone] += 1
         on_demand += not spot
         yield Launch(zone, spot, capacity)
+
+
+def _even_out(group: Group, counted: Sequence[Member], now: float) -> Iterator[Launch]:
+    """One more in the zone with the fewest, if the one that goes for it then is of a zone that has two more, or of none.
+
+    Only of a group in which nothing else goes on, so that it moves one at a time.
+    """
+    quiet = all(member.state is State.IN_SERVICE and not member.fault for member in counted)
+    if {Process.AZ_REBALANCE, Process.TERMINATE} & group.suspended or not quiet:
+        return
+    zones = Counter(member.zone for member in counted)
+    for launch in _launches(group, counted, 1, now):
+        new = Member("", launch.zone, State.IN_SERVICE, now, now, (group.template, sys.maxsize), spot=launch.spot)
+        going = victims(group, _may_go(group, counted), [*counted, new], 1)
+        if going and (going[0].zone not in group.zones or zones[going[0].zone] - zones[launch.zone] >= 2):
+            yield replace(launch, extra=True)

@@ -28,6 +28,7 @@ class State(StrEnum):
 
 COMING = frozenset({State.PENDING, State.PENDING_WAIT, State.PENDING_PROCEED})
 GOING = frozenset({State.TERMINATING, State.TERMINATING_WAIT, State.TERMINATING_PROCEED})
+LEAVING = GOING | {State.ENTERING_STANDBY, State.DETACHING}
 COUNTED = COMING | {State.IN_SERVICE}
 """What counts against the desired capacity: standby and leaving members do not."""
 
@@ -115,7 +116,8 @@ class Member:
     `launched` and `in_service` (since when, None before) are times. `template` is the launch template's id and the
     version really used. `hooked`: launch hooks hold it, which is so for what the group launched, not for what was
     attached or comes back from standby. `targets`: the target groups that the group put it into, or passed over for
-    good while AddToLoadBalancer was suspended. `forced`: it goes without hooks and without draining.
+    good while AddToLoadBalancer was suspended. `forced`: it goes without hooks and without draining. `extra`: launched to even
+    out the zones, it is one more than desired until it serves.
     """
 
     instance_id: str
@@ -132,6 +134,7 @@ class Member:
     waits: tuple[Wait, ...] = ()
     targets: frozenset[str] = frozenset()
     forced: bool = False
+    extra: bool = False
 
 
 @dataclass(frozen=True)
@@ -201,11 +204,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Launch:
-    """A new instance in this zone. `capacity` is how many count before it."""
+    """A new instance in this zone. `capacity` is how many count before it; `extra` as a member's."""
 
     zone: str
     spot: bool
     capacity: int
+    extra: bool = False
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,12 @@ CASES: dict[str, tuple[list[Member], int, dict[str, Any], list[str]]] = {
         {},
         ["other"],
     ),
+    "a zone that the group has left": (
+        [member("a1", 1), member("a2", 2), member("b1", 3, zone=B)],
+        1,
+        {"zones": (A,)},
+        ["b1"],
+    ),
     "OldestInstance": ([member("b", 1, 2), member("a", 2, 1)], 1, {"policies": ("OldestInstance",)}, ["b"]),
     "NewestInstance": ([member("b", 1, 1), member("a", 2, 2)], 1, {"policies": ("NewestInstance",)}, ["a"]),
     "OldestLaunchTemplate, then NewestInstance": (
@@ -69,11 +75,13 @@ CASES: dict[str, tuple[list[Member], int, dict[str, Any], list[str]]] = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_who_goes(case: tuple[list[Member], int, dict[str, Any], list[str]]) -> None:
     members, number, changes, expected = case
-    group = Group("web", template="lt-now", **changes)
+    group = Group("web", template="lt-now", **{"zones": (A, B), **changes})
     assert [member.instance_id for member in victims(group, members, members, number)] == expected
 
 
 def test_a_protected_one_counts_in_its_zone_and_does_not_go() -> None:
     protected = [member("a1", 1, zone=A, protected=True), member("a2", 2, zone=A, protected=True)]
     others = [member("a3", 4, zone=A), member("b1", 3, zone=B)]
-    assert [each.instance_id for each in victims(Group("web"), others, [*protected, *others], 1)] == ["a3"]
+    assert [each.instance_id for each in victims(Group("web", zones=(A, B)), others, [*protected, *others], 1)] == [
+        "a3"
+    ]

@@ -171,6 +171,33 @@ def test_what_is_at_risk_is_replaced_first(case: tuple[list[Member], bool, int, 
     assert retired(found) == (["i-2"] if gone else [])
 
 
+# --- zones: "Example: distribute instances across Availability Zones", rebalancing activities ------------------------
+
+IN_A, IN_B, NEW_B = member(zone=A), member(zone=B), member(State.PENDING, zone=B, extra=True)
+EVEN: dict[str, tuple[list[Member], dict[str, Any], list[str], list[str]]] = {
+    "even": ([IN_A, IN_B], {}, [], []),
+    "one more is no difference": ([IN_A, IN_A, IN_B], {}, [], []),
+    "two more: first a new one": ([IN_A, IN_A], {}, [B], []),
+    "while that one is on its way nothing goes": ([IN_A, IN_A, NEW_B], {}, [], []),
+    "when it serves another goes": ([IN_A, IN_A, IN_B], {"desired": 2}, [], ["i-1"]),
+    "a zone that the group has left": ([IN_A, member(zone="us-east-1c")], {}, [B], []),
+    "not while anything else goes on": ([IN_A, IN_A, member(State.PENDING)], {}, [], []),
+    "not for a protected one": ([replace(IN_A, protected=True)] * 2, {}, [], []),
+    "AZRebalance is suspended": ([IN_A, IN_A], {"suspended": frozenset({Process.AZ_REBALANCE})}, [], []),
+    "Launch is suspended": ([IN_A, IN_A], {"suspended": NO_LAUNCH}, [], []),
+    "Terminate is suspended": ([IN_A, IN_A], {"suspended": NO_TERMINATE}, [], []),
+}
+
+
+@pytest.mark.parametrize("case", EVEN.values(), ids=EVEN)
+def test_zones_are_evened_out_one_by_one(case: tuple[list[Member], dict[str, Any], list[str], list[str]]) -> None:
+    members, changes, new, gone = case
+    extras = sum(member.extra for member in members)
+    found = steps(group(*named(*members), **{"desired": len(members) - extras, "zones": (A, B), **changes}))
+    assert [step.zone for step in found if isinstance(step, Launch)] == new
+    assert retired(found) == gone
+
+
 # --- deletion ---------------------------------------------------------------------------------------------------------
 
 
