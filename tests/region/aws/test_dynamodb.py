@@ -60,6 +60,28 @@ def test_a_condition_that_does_not_hold_changes_nothing_and_tells_the_item(table
     assert read(table, "web")["owner"] == {"S": "mira"}
 
 
+@pytest.mark.parametrize("call", ["update_item", "delete_item"])
+def test_only_the_owner_renews_and_frees_its_lock(table: Any, call: str) -> None:
+    table.put_item(**lock("web", "mira"))
+    asked = {
+        "TableName": "state",
+        "Key": {"pk": {"S": "web"}},
+        "ConditionExpression": "#o = :me",
+        "ExpressionAttributeNames": {"#o": "owner"},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    values = {"ExpressionAttributeValues": {":me": {"S": "tom"}}}
+    if call == "update_item":
+        asked |= {"UpdateExpression": "SET expires = :then", "ReturnValues": "ALL_NEW"}
+        values["ExpressionAttributeValues"][":then"] = {"N": "7"}
+    with pytest.raises(table.exceptions.ConditionalCheckFailedException) as refused:
+        getattr(table, call)(**asked, **values)
+    assert refused.value.response["Item"]["owner"] == {"S": "mira"}
+    values["ExpressionAttributeValues"][":me"] = {"S": "mira"}
+    getattr(table, call)(**asked, **values)
+    assert (read(table, "web") or {}).get("expires") == ({"N": "7"} if call == "update_item" else None)
+
+
 @pytest.mark.aws("https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html")
 def test_a_transaction_is_all_or_nothing_and_says_which_item_it_was(table: Any) -> None:
     put(table, "api", owner={"S": "tom"})

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 from tests.system.region.worlds import Made, RegionWorld
 
@@ -89,6 +89,25 @@ def test_a_machine_reads_its_own_parameters_and_no_others(region: RegionWorld, m
             f" arn:aws:ssm:us-east-1:123456789012:parameter{path}"
             " because no identity-based policy allows the ssm:GetParametersByPath action"
         )
+
+
+@pytest.mark.aws("https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html")
+def test_a_launch_whose_answer_was_lost_is_sent_again_and_starts_one_instance(
+    region: RegionWorld, made: Made, web_ami: str
+) -> None:
+    ec2, name = region.client("ec2"), made.name("once")
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": name}]}]
+    asked = {"ImageId": web_ami, "MinCount": 1, "MaxCount": 1, "ClientToken": name, "TagSpecifications": tags}
+    fault = region.control.fault_api("ec2:RunInstances", "lost")
+    with pytest.raises(ConnectionClosedError):
+        ec2.run_instances(**asked)
+    (told,) = [one for one in region.control.faults() if one["id"] == fault]
+    assert (told["seen"], told["struck"]) == (1, 1)
+    region.control.clear_faults(fault)
+    instance = ec2.run_instances(**asked)["Instances"][0]["InstanceId"]
+    made.later(lambda: ec2.terminate_instances(InstanceIds=[instance]))
+    found = ec2.describe_instances(Filters=[{"Name": "client-token", "Values": [name]}])["Reservations"]
+    assert [one["InstanceId"] for reservation in found for one in reservation["Instances"]] == [instance]
 
 
 @pytest.mark.aws("https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html")
