@@ -27,8 +27,8 @@ def victims(group: Group, candidates: Iterable[Member], counted: Sequence[Member
     """Who of the candidates goes. `counted`: all that the zones' balance is reckoned of.
 
     "Configure termination policies for Amazon EC2 Auto Scaling": first spot or on-demand, whichever there is too much
-    of; then the zone with the most, or one that the group has left; then the policies in their order. What is not in service yet goes before all that
-    serves: that is not documented, and costs the least.
+    of; then the zone with the most, or one that the group has left; then the policies in their order. What is not in
+    service yet goes before all that serves: that is not documented, and costs the least.
     """
     left, remaining, chosen = list(candidates), list(counted), list[Member]()
     while left and len(chosen) < number:

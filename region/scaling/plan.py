@@ -271,7 +271,7 @@ def _launches(group: Group, counted: Sequence[Member], missing: int, now: float)
 
 
 def _even_out(group: Group, counted: Sequence[Member], now: float) -> Iterator[Launch]:
-    """One more in the zone with the fewest, if the one that goes for it then is of a zone that has two more, or of none.
+    """One more in the zone with the fewest, if who then goes is of one that has two more, or that the group has left.
 
     Only of a group in which nothing else goes on, so that it moves one at a time.
     """

@@ -116,8 +116,8 @@ class Member:
     `launched` and `in_service` (since when, None before) are times. `template` is the launch template's id and the
     version really used. `hooked`: launch hooks hold it, which is so for what the group launched, not for what was
     attached or comes back from standby. `targets`: the target groups that the group put it into, or passed over for
-    good while AddToLoadBalancer was suspended. `forced`: it goes without hooks and without draining. `extra`: launched to even
-    out the zones, it is one more than desired until it serves.
+    good while AddToLoadBalancer was suspended. `forced`: it goes without hooks and without draining. `extra`: launched
+    to even out the zones, it is one more than desired until it serves.
     """
 
     instance_id: str
