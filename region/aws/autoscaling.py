@@ -30,17 +30,22 @@ class Autoscaling:
     @property
     def backend(self) -> AutoScaling:
         settings = self._world.settings
-        return self._backend(settings.account, settings.aws_region)
-
-    def _backend(self, account: str, region: str) -> AutoScaling:
-        backend = autoscaling_backends[account][region]
+        backend = autoscaling_backends[settings.account][settings.aws_region]
         assert isinstance(backend, AutoScaling)
         return backend
 
     def tick(self, now: float) -> None:
+        """One look at every group. Raises ExceptionGroup: what goes wrong with one keeps no other from its look."""
+        errors = []
         for group in list(self.backend.groups.values()):
-            self.backend.run_schedule(group, now)
-            self._advance(group, now)
+            try:
+                self.backend.run_schedule(group, now)
+                self._advance(group, now)
+            except Exception as error:
+                error.add_note(f"group {group.name}")
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("groups could not be looked at", errors)
 
     def _advance(self, group: Record, now: float) -> None:
         hands = self.backend.hands

@@ -5,15 +5,13 @@ Every step changes the group's record and its activities, so that both tell what
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, assert_never, cast
 
 from moto.core.exceptions import ServiceException
-from moto.elbv2.exceptions import TargetGroupNotFoundError
 
 from region.aws.autoscaling_group import TAG, Record
 from region.aws.instances import Instance
@@ -138,6 +136,7 @@ class Hands:
                     progress=100,
                 )
             )
+            self._log(group, f"does not launch: {error.message}")
             self._failed(group, now)
             return
         group.members[member.instance_id] = member
@@ -212,19 +211,26 @@ class Hands:
         member = group.members[step.instance_id]
         if not step.skip:
             for arn in sorted(step.targets):
-                # A target group may be deleted since it was attached: the group goes on without it, as AWS's does.
-                with contextlib.suppress(TargetGroupNotFoundError):
-                    self._backend.elbv2_backend.register_targets(arn, [{"Id": step.instance_id}])
+                self._try(group, self._backend.elbv2_backend.register_targets, arn, step.instance_id)
         self._change(group, step.instance_id, targets=member.targets | step.targets)
 
     def _deregister(self, group: Record, step: Deregister, now: float) -> None:
         for arn in sorted(step.targets):
-            with contextlib.suppress(TargetGroupNotFoundError):
-                self._backend.elbv2_backend.deregister_targets(arn, [{"Id": step.instance_id}])
+            self._try(group, self._backend.elbv2_backend.deregister_targets, arn, step.instance_id)
         member = group.members[step.instance_id]
         self._change(group, step.instance_id, targets=member.targets - step.targets)
         if member.state is State.TERMINATING:
             self.activities.update(group.running.get(step.instance_id), "WaitingForELBConnectionDraining", 50, now)
+
+    def _try(self, group: Record, call: Callable[[str, list[Any]], None], arn: str, instance_id: str) -> None:
+        """A target group may be deleted since it was attached, or be of another VPC: the group goes on without it."""
+        try:
+            call(arn, [{"Id": instance_id}])
+        except ServiceException as error:
+            self._log(group, f"{instance_id} and {arn.rpartition(':')[2]}: {error.message}")
+
+    def _log(self, group: Record, what: str) -> None:
+        self._backend.world.log(f"group {group.name}: {what}")
 
     def _retire(self, group: Record, step: Retire, now: float) -> None:
         if step.failure and not step.cancelled:
@@ -237,6 +243,8 @@ class Hands:
     ) -> Activity:
         """The member is terminating from now on; what was going on with it has failed, or was cancelled."""
         status = "Cancelled" if cancelled else "Failed"
+        if failure:
+            self._log(group, f"{instance_id} never came into service: {failure}")
         self.activities.update(group.running.pop(instance_id, None), status, 100, now, failure)
         member = self._change(group, instance_id, state=State.TERMINATING, waits=(), forced=group.deleting)
         self.aim([member], "Terminated")
@@ -269,6 +277,7 @@ class Hands:
             Activity(group.name, group.arn, description, cause, now, member.zone, status=status, progress=progress)
         )
         group.running[member.instance_id] = activity.activity_id
+        self._log(group, f"{description} ({cause.rpartition('Z ')[2].rstrip('.')})")
         return activity
 
     def _finish(self, group: Record, instance_id: str, now: float) -> None:

@@ -61,7 +61,7 @@ def _without(members: Sequence[Member], steps: Sequence[Step]) -> list[Member]:
 def _delete(group: Group, seen: Mapping[str, Seen], now: float) -> Iterator[Step]:
     """Of "DeleteAutoScalingGroup" with ForceDelete: the instances go with the group; no lifecycle hook holds them."""
     for member in group.members:
-        if member.state not in GOING:
+        if member.state not in GOING | {State.DETACHING}:
             yield Retire(
                 member.instance_id, "a user request to delete the group", "the group was deleted", cancelled=True
             )
@@ -132,7 +132,8 @@ def _enter(group: Group, member: Member) -> Iterator[Step]:
 
 
 def _serve(group: Group, member: Member, seen: Seen, now: float) -> Iterator[Step]:
-    yield from _targets(group, member)
+    if seen.ec2 == "running":  # Elastic Load Balancing takes no other
+        yield from _targets(group, member)
     if Process.HEALTH_CHECK not in group.suspended and not member.fault and (found := _fault(group, member, seen, now)):
         yield Condemn(member.instance_id, found)
 

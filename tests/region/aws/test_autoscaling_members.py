@@ -223,3 +223,23 @@ def test_ec2s_termination_protection_is_no_hindrance_to_a_group(scaling: Scaling
     scaling.api.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=0)
     scaling.settle()
     assert scaling.ec2_state(instance) == "terminated"
+
+
+def test_what_ec2_recommends_to_rebalance_is_replaced_before_it_goes(scaling: Scaling) -> None:
+    """User Guide, "Use Capacity Rebalancing to handle Amazon EC2 Spot Interruptions"."""
+    specification = {"LaunchTemplateId": scaling.template, "Version": "1"}
+    policy = {
+        "LaunchTemplate": {"LaunchTemplateSpecification": specification},
+        "InstancesDistribution": {"OnDemandPercentageAboveBaseCapacity": 0},
+    }
+    (instance,) = scaling.up(
+        MaxSize=1, MixedInstancesPolicy=policy, CapacityRebalance=True, LifecycleHookSpecificationList=[LAUNCH]
+    )
+    scaling.complete(instance)
+    scaling.instances.interrupt(instance, 120.0, rebalance=True)
+    scaling.settle()
+    (other,) = [each for each in scaling.ids() if each != instance]
+    assert scaling.states() == {instance: "InService", other: "Pending:Wait"}
+    scaling.complete(other)
+    assert scaling.states() == {other: "InService"}
+    assert scaling.ec2_state(instance) == "terminated"

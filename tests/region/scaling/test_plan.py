@@ -13,6 +13,7 @@ from region.scaling.plan import plan
 from region.scaling.words import (
     Deregister,
     End,
+    Fault,
     Forget,
     Group,
     Hold,
@@ -213,6 +214,11 @@ def test_without_hooks_it_is_ended_as_soon_as_it_is_drained() -> None:
 
 
 # --- target groups of what serves -------------------------------------------------------------------------------------
+
+
+def test_what_does_not_run_is_registered_nowhere() -> None:
+    before = group(member(fault=Fault.GONE), target_groups=("new",), suspended=frozenset({Process.TERMINATE}))
+    assert steps(before, Seen("stopped")) == []
 
 
 def test_target_groups_attached_and_detached_later_reach_what_serves() -> None:

@@ -15,6 +15,7 @@ from region.scaling.words import (
     Distribution,
     End,
     Fault,
+    Forget,
     Launch,
     Member,
     Process,
@@ -202,10 +203,11 @@ def test_zones_are_evened_out_one_by_one(case: tuple[list[Member], dict[str, Any
 
 
 def test_a_group_deleted_by_force_ends_all_that_it_has_even_while_it_launches() -> None:
-    members = named(OK, NEW, STANDBY, member(State.PENDING), member(State.TERMINATING, forced=True))
+    leaving, detaching = member(State.TERMINATING, forced=True), member(State.DETACHING)
+    members = named(OK, NEW, STANDBY, member(State.PENDING), leaving, detaching)
     found = steps(group(*members, desired=0, deleting=True, hooks=(LAUNCH, END)))
     assert retired(found) == ["i-1", "i-2", "i-3", "i-4"]
-    assert found[-1] == End("i-5")
+    assert found[4:] == [End("i-5"), Forget("i-6")], "what is detached lives on"
 
 
 def test_a_group_deleted_by_force_is_gone_when_it_is_empty() -> None:
