@@ -104,6 +104,10 @@ class Ec2:
         settings = self.world.settings
         return cast(EC2Backend, ec2_backends[settings.account][settings.aws_region])
 
+    def known(self, instance_id: str) -> Instance | None:
+        body = self._bodies.get(instance_id)
+        return body.instance if body is not None else None
+
     def instance(self, instance_id: str) -> Instance:
         """Raises RegionError for one that there is not."""
         return self._body(instance_id).instance

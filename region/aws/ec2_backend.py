@@ -74,6 +74,13 @@ class EC2Backend(MotoEC2Backend):
         self.local_changes.pop(image.id, None)
         self.service.store.forget(image.id)
 
+    def get_instance_by_id(self, instance_id: str) -> Instance | None:
+        """moto's way goes through all there are, and every look of every controller asks for each."""
+        found = self.service.known(instance_id)
+        if found is not None and found.ec2_backend is self:
+            return found
+        return cast("Instance | None", super().get_instance_by_id(instance_id))
+
     def forget_instance(self, instance_id: str) -> None:
         """A terminated instance isn't shown any more."""
         self.tags.pop(instance_id, None)
