@@ -12,6 +12,8 @@ import os
 import re
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from region.wiring import Wiring
 __all__ = ["Bind", "Machine", "MachineSpec", "Wiring", "start_machine"]
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+_HURRY_EVERY = 0.2  # seconds between two looks at whether a clean power-off is still wanted
 _POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), "Signals": starts poweroff.target
 _CLEAN_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -222,15 +225,20 @@ class Machine:
 
     # --- end -----------------------------------------------------------------------------------------------------
 
-    def stop(self, timeout: float = 30.0) -> None:
+    def stop(self, timeout: float = 30.0, hurry: threading.Event | None = None) -> None:
         """Powers it off cleanly, kills it where that takes longer than `timeout` seconds, and releases what it held.
 
-        The directory with the upper layer and the log stays until `discard`. Stopping a stopped one is no error.
+        Once `hurry` is set it is killed at once. The directory with the upper layer and the log stays until `discard`.
+        Stopping a stopped one is no error.
         """
         if self._held and self._process and self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._leader_handle, _POWER_OFF)
-            wait_end(self._process, timeout)
+            deadline = time.monotonic() + timeout
+            while not (hurry and hurry.is_set()) and time.monotonic() < deadline:
+                left = deadline - time.monotonic()
+                if wait_end(self._process, left if hurry is None else min(left, _HURRY_EVERY)):
+                    break
         self.kill()
 
     def kill(self) -> None:

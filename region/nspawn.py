@@ -43,6 +43,7 @@ class MachineSpec:
     - `nameserver`: whom it asks for names; "" is nobody, and every name it doesn't know fails at once.
     - `upper`: what an earlier machine wrote (`Machine.take_upper`), on the same file system as the machines. It is
       moved in at the start; a start that fails moves it back.
+    - `environment`: what PID 1 gives to all its units, besides their own (systemd.setenv= of systemd(1)).
     - `sync=False` turns fsync and kin into nothing: for builds, which a crash of this host loses anyway.
     """
 
@@ -61,6 +62,7 @@ class MachineSpec:
     files: Mapping[str, bytes] = field(default_factory=dict)
     nameserver: str = ""
     upper: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     sync: bool = True
 
 
@@ -164,7 +166,8 @@ def command(spec: MachineSpec, name: str, root: Path, netns: Path | None, binds:
     for bind in binds:
         option = "--bind-ro" if bind.read_only else "--bind"
         argv.append(f"{option}={_escaped(str(bind.source))}:{_escaped(bind.target)}")
-    return [*argv, *(f"systemd.mask={unit}" for unit in ("console-getty.service", *spec.masks))]
+    masks = [f"systemd.mask={unit}" for unit in ("console-getty.service", *spec.masks)]
+    return [*argv, *masks, *(f"systemd.setenv={name}={value}" for name, value in spec.environment.items())]
 
 
 def _escaped(path: str) -> str:

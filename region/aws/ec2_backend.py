@@ -367,11 +367,12 @@ class EC2Backend(MotoEC2Backend):
         exec_users: list[str] | None = None,
         owners: list[str] | None = None,
     ) -> list[Any]:
-        """As moto's own callers ask for it: by ids, or by filters."""
+        """As moto's own callers ask for it: by ids, or by filters, whose values may be single words."""
         found = [image for image in self.images() if not ami_ids or image.id in ami_ids]
         if ami_ids and not found:
             raise ec2_errors.no_image(", ".join(ami_ids))
-        return self.filtered(found, filters or {})
+        words = {name: [value] if isinstance(value, str) else value for name, value in (filters or {}).items()}
+        return self.filtered(found, words)
 
     # --- tags and volumes ----------------------------------------------------------------------------------------
 

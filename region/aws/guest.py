@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-_MANAGER = "/run/systemd/system.conf.d/50-bakeboot-region.conf"
 _KEYS = "/run/bakeboot-key"
 _HOST_KEYS = "/run/bakeboot-sshd"
 SSH_UNIT = "bakeboot-key.service"
@@ -49,6 +48,7 @@ Subsystem sftp internal-sftp
 class Guest:
     """Fields of a `MachineSpec`."""
 
+    environment: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     wants: tuple[str, ...] = ()
@@ -62,12 +62,11 @@ def guest(endpoint: str, aws_region: str, public_key: str | None) -> Guest:
     keys may be on the image.
     """
     environment = {"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": aws_region, "AWS_DEFAULT_REGION": aws_region}
-    # systemd-system.conf(5): ManagerEnvironment= is for PID 1 alone, and units don't inherit it. DefaultEnvironment=
-    # is what each of them gets.
-    pairs = " ".join(f"{name}={value}" for name, value in environment.items())
-    files = {_MANAGER: f"[Manager]\nDefaultEnvironment={pairs}\n".encode()}
     if public_key is None:
-        return Guest(files)
-    files[f"{_KEYS}/authorized_keys"] = f"{public_key.strip()}\n".encode()
-    files[f"{_KEYS}/sshd_config"] = f"{_SSHD}SetEnv {pairs}\n".encode()
-    return Guest(files, {SSH_UNIT: _UNIT}, (SSH_UNIT,), ("ssh.service", "ssh.socket"))
+        return Guest(environment)
+    pairs = " ".join(f"{name}={value}" for name, value in environment.items())
+    files = {
+        f"{_KEYS}/authorized_keys": f"{public_key.strip()}\n".encode(),
+        f"{_KEYS}/sshd_config": f"{_SSHD}SetEnv {pairs}\n".encode(),
+    }
+    return Guest(environment, files, {SSH_UNIT: _UNIT}, (SSH_UNIT,), ("ssh.service", "ssh.socket"))

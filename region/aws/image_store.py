@@ -147,14 +147,21 @@ def copy(source: Path, target: Path) -> None:
 
 
 def without_stubs(layer: Path, targets: Iterable[str], below: Iterable[Path]) -> None:
-    """Removes the empty directories that nspawn made in `layer` for binds at `targets`, where `below` has none."""
+    """Removes the empty files and directories that nspawn made in `layer` for binds at `targets`.
+
+    None that is also in `below`, where it covers what is there.
+    """
     lower = list(below)
     for target in targets:
         path = Path(target.lstrip("/"))
         for part in (path, *path.parents):
             if part == Path() or any(os.path.lexists(other / part) for other in lower):
                 break
+            stub = layer / part
             try:
-                (layer / part).rmdir()
+                if stub.is_file() and not stub.is_symlink() and not stub.stat().st_size:
+                    stub.unlink()
+                else:
+                    stub.rmdir()
             except OSError:  # there is something in it, or it is none
                 break

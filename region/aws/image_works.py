@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from region.aws.ec2 import Ec2
     from region.aws.ec2_backend import EC2Backend
 
+_BOUND = (DATA, "/etc/resolv.conf", "/etc/hosts", "/etc/hostname")
+"""Where something of the instance is bound over its root (region.nspawn)."""
 _KINDS = ("image", "snapshot")
 
 
@@ -69,7 +71,7 @@ class Images:
             upper, running = self._works.upper_of(body, reboot=reboot)
             with running.held_still() if running else contextlib.nullcontext():
                 image_store.copy(upper, target)
-            image_store.without_stubs(target, [DATA], body.layers)
+            image_store.without_stubs(target, _BOUND, body.layers)
         except (RegionError, OSError) as error:
             self._service.world.log(f"{image.id} could not be made of {body.instance.id}: {error}")
             with self._service.world.lock:

@@ -77,6 +77,7 @@ class Works:
             faults=body.faults,
             memory=INSTANCE_TYPES[instance.instance_type]["MemoryInfo"]["SizeInMiB"] << 20,
             files=within.files,
+            environment=within.environment,
             upper=body.upper if body.upper.is_dir() else None,
         )
         return spec, address
@@ -107,7 +108,7 @@ class Works:
         machine = body.machine
         if machine is None:
             return
-        machine.stop(_POWER_OFF)
+        machine.stop(_POWER_OFF, self._world.closing)
         self._hide(body)
         body.keep(machine)
         with self._world.lock:
@@ -140,7 +141,7 @@ class Works:
     def end(self, body: Body) -> None:
         machine = body.machine
         if machine is not None:
-            machine.stop(_POWER_OFF)
+            machine.stop(_POWER_OFF, self._world.closing)
             self._hide(body)
             body.keep_console(machine)
             machine.discard()

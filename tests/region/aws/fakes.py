@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -41,7 +42,7 @@ class FakeMachine:
     def poll(self) -> int | None:
         return self.ended
 
-    def stop(self, timeout: float = 30.0) -> None:
+    def stop(self, timeout: float = 30.0, hurry: threading.Event | None = None) -> None:
         self.ended, self.held = 0, False
 
     def kill(self) -> None:

@@ -34,7 +34,8 @@ def test_an_instance_lives_from_pending_to_terminated(ec2: Ec2, world: World, cl
     assert state(api, instance_id) == "pending"
     settle(world)
     running = describe(api, instance_id)
-    assert running["State"]["Name"] == "running"
+    assert (running["State"]["Name"], running["RootDeviceName"]) == ("running", "/dev/xvda")
+    assert running["VirtualizationType"] == "hvm"
     assert network(world).exposed.keys() == network(world).held == {running["PublicIpAddress"]}
     assert ec2.machine_of(instance_id).address == running["PrivateIpAddress"]
     (change,) = api.terminate_instances(InstanceIds=[instance_id])["TerminatingInstances"]
@@ -261,9 +262,9 @@ def test_the_machine_is_as_large_as_its_type_and_finds_the_api(ec2: Ec2, world: 
     settle(world)
     spec = machines(world)[0].spec
     assert spec.memory == 2 << 30
-    (manager,) = spec.files.values()
-    assert b"DefaultEnvironment=AWS_ENDPOINT_URL=http://127.77.0.1:4566 AWS_REGION=us-east-1" in manager
-    assert spec.wants == ()
+    assert spec.environment["AWS_ENDPOINT_URL"] == "http://127.77.0.1:4566"
+    assert spec.environment["AWS_REGION"] == spec.environment["AWS_DEFAULT_REGION"] == "us-east-1"
+    assert (spec.wants, spec.files, spec.binds) == ((), {}, ())
 
 
 def test_a_key_pair_opens_the_machine_by_ssh(ec2: Ec2, world: World, client: Client) -> None:
