@@ -74,12 +74,9 @@ class EC2Backend(MotoEC2Backend):
         self.local_changes.pop(image.id, None)
         self.service.store.forget(image.id)
 
-    def get_instance_by_id(self, instance_id: str) -> Instance | None:
+    def get_instance_by_id(self, instance_id: str) -> MotoInstance | None:
         """moto's way goes through all there are, and every look of every controller asks for each."""
-        found = self.service.known(instance_id)
-        if found is not None and found.ec2_backend is self:
-            return found
-        return cast("Instance | None", super().get_instance_by_id(instance_id))
+        return self.service.known(instance_id) or super().get_instance_by_id(instance_id)
 
     def forget_instance(self, instance_id: str) -> None:
         """A terminated instance isn't shown any more."""
@@ -361,11 +358,7 @@ class EC2Backend(MotoEC2Backend):
         return cast(list[Ami], list(self.amis.values()))
 
     def describe_images(
-        self,
-        ami_ids: list[str] | None = None,
-        filters: dict[str, Any] | None = None,
-        exec_users: list[str] | None = None,
-        owners: list[str] | None = None,
+        self, ami_ids: list[str] | None = None, filters: dict[str, Any] | None = None, *args: Any, **kwargs: Any
     ) -> list[Any]:
         """As moto's own callers ask for it: by ids, or by filters, whose values may be single words."""
         found = [image for image in self.images() if not ami_ids or image.id in ami_ids]
