@@ -6,6 +6,7 @@ printed, the front door hands over as a `House`.
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import time
@@ -95,6 +96,12 @@ def client_of(house: House, name: str) -> RegionClient:
     return RegionClient.open(house.home()[0], name)
 
 
+def _prefix(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not re.fullmatch("[a-z][a-z0-9-]{0,19}", value):
+        raise click.BadParameter(f"expected a-z, 0-9 and -, 20 characters at most, got {value!r}")
+    return value
+
+
 @click.command("up")
 @NAME
 @click.option(
@@ -103,6 +110,7 @@ def client_of(house: House, name: str) -> RegionClient:
 @click.option(
     "--prefix",
     default="bb",
+    callback=_prefix,
     show_default=True,
     envvar="BAKEBOOT_REGION_PREFIX",
     show_envvar=True,
@@ -252,6 +260,7 @@ def env(house: House, name: str, unset: bool) -> None:
         return
     for variable, value in client_of(house, name).environment().items():
         click.echo(f"export {variable}={shlex.quote(value)}")
+    click.echo("unset AWS_SESSION_TOKEN")  # that of another key would be sent with this one
 
 
 @click.command("interrupt")

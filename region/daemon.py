@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from region.addresses import Addresses
 from region.aws import autoscaling, dynamodb, ec2, elbv2, identity, route53, ssm
@@ -25,7 +25,7 @@ from region.aws.server import Api, ApiServer
 from region.aws.world import Catalog, Settings, World
 from region.control import Control
 from region.errors import RegionError
-from region.region import Instances, Region
+from region.region import Region
 from region.region_log import RegionLog
 from region.region_state import Place, Record
 from region.site import Site
@@ -113,7 +113,7 @@ def _region(order: Order, catalog: Catalog, log: RegionLog, tell: Tell) -> Itera
         stack.enter_context(addresses.resolver(names.zones, log))
         api_faults = ApiFaults()
         token = secrets.token_urlsafe(32)
-        region = Region(world, api_faults, cast(Instances, instances), balancers.state_of)
+        region = Region(world, api_faults, instances, balancers.state_of)
         api = Api(world, api_faults, Control(region, token, log))
         outside, inside = addresses.api_sockets()
         for listener, control in ((outside, True), (inside, False)):

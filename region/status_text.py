@@ -92,7 +92,7 @@ def _fault(one: Mapping[str, Any]) -> str:
     return " ".join(
         f"{name.replace('_', '-')}={_value(name, value)}"
         for name, value in one.items()
-        if name not in ("id", "of", "over")
+        if name not in ("id", "of", "over", "since")
     )
 
 

@@ -1,15 +1,16 @@
-"""Removes what owners that died left: their machines first, then their sites. What lives is not touched."""
+"""Removes what owners that died left: machines first, then sites and load balancers. What lives is not touched."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from region import machine, netns, owner
+from region.balancer import haproxy
 from region.errors import RegionError
 
 
 def sweep(state: Path, runtime: Path) -> list[str]:
-    """Ends and removes the machines and sites of `state` and `runtime` whose owner is dead; their names.
+    """Ends and removes the machines, sites and load balancers of `state` whose owner is dead; their names.
 
     Safe at any time, and beside other sweeps.
 
@@ -17,8 +18,10 @@ def sweep(state: Path, runtime: Path) -> list[str]:
     """
     removed: list[str] = []
     errors: list[RegionError | OSError] = []
-    for kind, release in (("machines", machine.release), ("sites", _release_site)):
-        for left in owner.abandoned(state.absolute() / kind):
+    state = state.absolute()
+    balancers = [(folder, _release_balancer) for folder in state.glob("regions/*/balancers")]
+    for parent, release in ((state / "machines", machine.release), (state / "sites", _release_site), *balancers):
+        for left in owner.abandoned(parent):
             try:
                 release(left.record, left.directory, runtime)
                 left.remove()
@@ -30,6 +33,10 @@ def sweep(state: Path, runtime: Path) -> list[str]:
     if errors:
         raise errors[0]
     return removed
+
+
+def _release_balancer(record: owner.Record, _directory: Path, _runtime: Path) -> None:
+    haproxy.release(record)
 
 
 def _release_site(record: owner.Record, _directory: Path, _runtime: Path) -> None:

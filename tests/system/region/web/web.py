@@ -13,19 +13,24 @@ METADATA = "http://169.254.169.254/latest/"
 KNOWN: dict[str, str] = {}
 
 
+def ask(path: str) -> str:
+    """What the metadata service says below meta-data/. Raises OSError."""
+    token_please = urllib.request.Request(
+        f"{METADATA}api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"}
+    )
+    with urllib.request.urlopen(token_please, timeout=2) as answer:
+        token = answer.read().decode()
+    get = urllib.request.Request(f"{METADATA}meta-data/{path}", headers={"X-aws-ec2-metadata-token": token})
+    with urllib.request.urlopen(get, timeout=2) as answer:
+        return str(answer.read().decode())
+
+
 def metadata(path: str) -> str:
-    """What the metadata service says, kept once it is there; "" for what it has not."""
+    """The same, kept once it is there; "" for what it has not."""
     if path not in KNOWN:
-        ask = urllib.request.Request(
-            f"{METADATA}api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"}
-        )
         try:
-            with urllib.request.urlopen(ask, timeout=2) as answer:
-                token = answer.read().decode()
-            get = urllib.request.Request(f"{METADATA}meta-data/{path}", headers={"X-aws-ec2-metadata-token": token})
-            with urllib.request.urlopen(get, timeout=2) as answer:
-                KNOWN[path] = answer.read().decode()
-        except (urllib.error.URLError, OSError):
+            KNOWN[path] = ask(path)
+        except OSError:
             return ""
     return KNOWN[path]
 
@@ -51,6 +56,11 @@ class Web(BaseHTTPRequestHandler):
             time.sleep(float(parse_qs(url.query).get("s", ["1"])[0]))
         if url.path == "/headers":
             return self.say(200, dict(self.headers.items()))
+        if url.path.startswith("/metadata/"):
+            try:
+                return self.text(200, ask(url.path.removeprefix("/metadata/")))
+            except urllib.error.HTTPError as error:
+                return self.text(error.code, "")
         if url.path.startswith("/status/"):
             return self.say(int(url.path.rpartition("/")[2]), {})
         return self.say(
@@ -70,9 +80,12 @@ class Web(BaseHTTPRequestHandler):
         self.say(200, {"instance": metadata("instance-id"), "received": len(body)})
 
     def say(self, status: int, told: dict[str, object]) -> None:
-        body = json.dumps(told).encode()
+        self.text(status, json.dumps(told), "application/json")
+
+    def text(self, status: int, text: str, kind: str = "text/plain") -> None:
+        body = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
