@@ -20,6 +20,7 @@ from typing import Any
 from region.errors import RegionError
 
 FORMAT = 1
+_LISTS = ("layers", "launch_permissions", "devices")
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,12 @@ class Record:
     def from_json(cls, text: str) -> Record:
         """Raises ValueError for what is no record of this format."""
         read = json.loads(text)
-        if read.pop("format", None) != FORMAT:
+        if not isinstance(read, dict) or read.pop("format", None) != FORMAT:
             raise ValueError("not a record of this version")
-        lists = {name: tuple(read[name]) for name in ("layers", "launch_permissions", "devices")}
         try:
-            return cls(**{**read, **lists})
-        except TypeError as error:
-            raise ValueError(str(error)) from error
+            return cls(**{**read, **{name: tuple(read[name]) for name in _LISTS}})
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"not a record: {error}") from error
 
 
 def changed_tags(original: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str | None]:
