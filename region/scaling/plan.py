@@ -62,9 +62,8 @@ def _delete(group: Group, seen: Mapping[str, Seen], now: float) -> Iterator[Step
     """Of "DeleteAutoScalingGroup" with ForceDelete: the instances go with the group; no lifecycle hook holds them."""
     for member in group.members:
         if member.state not in GOING | {State.DETACHING}:
-            yield Retire(
-                member.instance_id, "a user request to delete the group", "the group was deleted", cancelled=True
-            )
+            failure = "the group was deleted" if member.state in COMING else ""
+            yield Retire(member.instance_id, "a user request to delete the group", failure, cancelled=True)
         else:
             yield from _next(group, member, seen.get(member.instance_id, GONE), now)
     if not group.members:

@@ -207,6 +207,8 @@ def test_a_group_deleted_by_force_ends_all_that_it_has_even_while_it_launches() 
     members = named(OK, NEW, STANDBY, member(State.PENDING), leaving, detaching)
     found = steps(group(*members, desired=0, deleting=True, hooks=(LAUNCH, END)))
     assert retired(found) == ["i-1", "i-2", "i-3", "i-4"]
+    failures = [step.failure for step in found if isinstance(step, Retire)]
+    assert failures == ["", "the group was deleted", "", "the group was deleted"]
     assert found[4:] == [End("i-5"), Forget("i-6")], "what is detached lives on"
 
 
