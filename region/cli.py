@@ -150,11 +150,12 @@ def up(house: House, name: str, tags_delay: float | None, prefix: str, as_json: 
 @click.pass_obj
 def serve(house: House, name: str, prefix: str, tags_delay: float, tell: int | None) -> None:
     """Be the region's process, until SIGTERM or SIGINT."""
+    told = detached.teller(tell) if tell is not None else lambda told: click.echo(str(told))
+    told({"step": "loading its services"})
     from region import daemon  # moto, which nothing else here needs
 
     home, runtime = house.home()
     order = daemon.Order(Place(home, name), home, runtime, prefix, tags_delay)
-    told = detached.teller(tell) if tell is not None else lambda told: click.echo(str(told))
     raise SystemExit(daemon.serve(order, house.catalog(), told))
 
 

@@ -115,7 +115,13 @@ def metadata(
     A DURATION is `200ms`, `2m` or `forever`. Options can be combined.
     """
     pairs = dict(_pair(word) for word in wrong)
-    faults = Faults(**plain, broken_tags=frozenset(broken), gone=frozenset(gone), wrong=pairs, since="start")
+    faults = Faults(
+        **plain,
+        broken_tags=frozenset(broken),
+        gone=frozenset(path.strip("/") for path in gone),
+        wrong=pairs,
+        since="start",
+    )
     if faults == Faults(since="start"):
         raise click.UsageError("say what is wrong: bakeboot region fault metadata --help")
     found = client_of(house, name).fault_metadata(instance, faults)

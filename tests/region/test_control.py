@@ -5,67 +5,18 @@ from __future__ import annotations
 import io
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from region.aws.listener import ApiServer
 from region.client import RegionClient
 from region.control import Control, route
 from region.errors import RegionError
 from region.faults import FOREVER, Faults
 from region.region_state import Place, Record
-
-TOKEN = "s3cret"
-ID = "i-0123456789abcdef0"
-
-
-class FakeRegion:
-    """Notes what it was asked, and knows one instance."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[Any, ...]] = []
-
-    def _note(self, *asked: Any) -> str:
-        if ID not in asked:
-            raise RegionError("there is no such instance", where=str(asked[1]), hint="bakeboot region status")
-        self.asked.append(asked)
-        return ID
-
-    def status(self) -> dict[str, Any]:
-        return {"instances": []}
-
-    def interrupt(self, instance: str, notice: float, *, rebalance: bool) -> str:
-        return self._note("interrupt", instance, notice, rebalance)
-
-    def kill_machine(self, instance: str) -> str:
-        return self._note("kill", instance)
-
-    def console(self, instance: str) -> str:
-        self._note("console", instance)
-        return "Welcome"
-
-    def set_metadata_faults(self, instance: str, faults: Faults) -> str:
-        return self._note("metadata", instance, faults)
-
-    def add_api_fault(self, plan: Mapping[str, Any]) -> str:
-        self.asked.append(("fault", dict(plan)))
-        return "fault-1"
-
-    def faults(self) -> list[dict[str, Any]]:
-        return [{"id": "fault-1"}]
-
-    def clear_faults(self, fault: str | None) -> list[str]:
-        self.asked.append(("clear", fault))
-        return ["fault-1"]
-
-    def settings(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(changes)
-
-    def references(self) -> list[str]:
-        return ["/layers/a"]
+from tests.region.fake_region import ID, STATUS, TOKEN, FakeRegion, serving
 
 
 def request(region: FakeRegion, method: str, path: str, body: bytes = b"", token: str = TOKEN) -> tuple[str, Any]:
@@ -134,22 +85,15 @@ def test_a_mistake_is_told_in_words(path: str, body: bytes, what: str) -> None:
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[FakeRegion, RegionClient]]:
     region = FakeRegion()
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = ApiServer(Control(region, TOKEN), [listener])
-    endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    place = Place(tmp_path, "local")
-    with place.held():
-        place.write(Record("local", 1, endpoint, TOKEN, 1.0, "bb", "bb-0", "us-east-1"))
-        yield region, RegionClient.open(tmp_path)
-    server.close()
-    listener.close()
+    with serving(tmp_path, region) as client:
+        yield region, client
 
 
 @pytest.mark.network
 def test_the_client_s_methods_reach_the_region(served: tuple[FakeRegion, RegionClient]) -> None:
     region, client = served
     faults = Faults(refused=FOREVER, wrong={"ami-id": "x"}, since="start")
-    assert client.status() == {"instances": []}
+    assert client.status() == STATUS
     assert client.interrupt(ID, 5, rebalance=True) == ID
     assert client.kill_machine(ID) == ID
     assert client.console(ID) == "Welcome"

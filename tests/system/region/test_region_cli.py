@@ -215,20 +215,6 @@ def test_a_machine_that_is_killed_leaves_its_instance_running_and_impaired(made:
     assert "running, impaired" in region.run("status").stdout
 
 
-def test_a_command_without_what_it_needs_says_what(region: RegionWorld) -> None:
-    for arguments, what in (
-        (("fault", "api", "ec2:*"), "say what goes wrong"),
-        (("fault", "api", "ec2:*", "--throttle", "--refuse"), "one of"),
-        (("fault", "api", "ec2:*", "--latency", "soon"), "such as 200ms"),
-        (("fault", "metadata", "i-1"), "say what is wrong"),
-        (("fault", "metadata", "i-1", "--wrong", "ami-id"), "expected PATH=VALUE"),
-        (("fault", "machine", "i-1"), "--kill"),
-        (("fault", "clear"), "--all"),
-        (("up", "--prefix", "A/b"), "expected a-z"),
-    ):
-        assert what in region.run(*arguments, code=2).stderr
-
-
 @pytest.mark.parametrize("verb", ["status", "env", "fault list", "interrupt i-1"])
 def test_a_region_that_is_not_up_says_how_to_get_it_up(home: Home, verb: str) -> None:
     told = bakeboot(home, "region", *verb.split(), "--name", "nowhere", code=15).stderr
