@@ -51,7 +51,9 @@ class Body:
     rests_until: float = 0.0
     open_ports: tuple[tuple[int, int], ...] = ()
     iam: Mapping[str, str] = field(default_factory=dict)
+    iam_of: str = ""
     iam_due: float = 0.0
+    """What its metadata says of its role, of which instance profile, and when to ask for it again."""
     ends_at: float | None = None
     """When its interruption comes true."""
     spot_action: tuple[str, str] | None = None

@@ -261,10 +261,10 @@ class Ec2:
         """What it is told now, with credentials that still hold for a while. The lock is held."""
         now = self.world.clock()
         profile = body.instance.iam_instance_profile
-        if not profile:
-            body.iam = {}
-        elif now >= body.iam_due or not body.iam:
-            body.iam, body.iam_due = instance_paths(self.world, body.instance.id, profile["Arn"]), now + _KEYS_EVERY
+        arn = profile["Arn"] if profile else ""
+        if arn != body.iam_of or now >= body.iam_due:
+            body.iam = instance_paths(self.world, body.instance.id, arn) if arn else {}
+            body.iam_of, body.iam_due = arn, now + _KEYS_EVERY
         return metadata_of(facts_of(body, now))
 
     def collect_soon(self) -> None:

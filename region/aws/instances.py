@@ -192,6 +192,15 @@ class Instance(instances.Instance):
         self._private_ips.discard(addresses or "")
         self._reason, self.state_reason = transition, reason
 
+    @property
+    def private_ip_address(self) -> str | None:
+        """None of one that has ended: it is free for others."""
+        return None if self.state == "terminated" else self.private_ip
+
+    @property
+    def network_interfaces(self) -> list[Any]:
+        return [] if self.state == "terminated" else super().network_interfaces
+
     # --- answers -------------------------------------------------------------------------------------------------
 
     def _status(self) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import pytest
 from region.aws.ec2 import Ec2
 from region.aws.world import World
 from region.errors import RegionError
-from region.faults import Faults
 from tests.region.aws.ec2_calls import describe, launch, refused, state
 from tests.region.aws.fakes import IMAGE, FakeClock, FakeMachine, FakeMachines, FakeNetwork, settle
 
@@ -44,6 +43,7 @@ def test_an_instance_lives_from_pending_to_terminated(ec2: Ec2, world: World, cl
     ended = describe(api, instance_id)
     assert ended["State"]["Name"] == "terminated"
     assert ended["StateReason"]["Code"] == "Client.UserInitiatedShutdown"
+    assert "PrivateIpAddress" not in ended
     assert not network(world).held
     assert not network(world).exposed
 
@@ -298,26 +298,6 @@ def test_security_groups_say_which_ports_are_open(ec2: Ec2, world: World, client
     assert describe(api, instance_id)["SecurityGroups"] == [{"GroupId": group, "GroupName": "web"}]
 
 
-def test_tags_reach_the_metadata_when_they_change_and_those_of_a_group_later(
-    ec2: Ec2, world: World, client: Client, clock: FakeClock
-) -> None:
-    """EC2 User Guide, "View tags for your EC2 instances using instance metadata"."""
-    api = client("ec2")
-    instance_id = launch(api, MetadataOptions={"InstanceMetadataTags": "enabled"})
-    settle(world)
-    told = cast(FakeMachines, world.machines).told
-    address = describe(api, instance_id)["PrivateIpAddress"]
-    api.create_tags(Resources=[instance_id], Tags=[{"Key": "bakeboot:mode", "Value": "review"}])
-    world.tick()
-    assert told[address].tags == {"bakeboot:mode": "review"}  # type: ignore[union-attr]
-    api.modify_instance_metadata_options(InstanceId=instance_id, InstanceMetadataTags="disabled")
-    world.tick()
-    assert told[address].tags is None  # type: ignore[union-attr]
-    api.modify_instance_metadata_options(InstanceId=instance_id, HttpEndpoint="disabled")
-    world.tick()
-    assert told[address] is None
-
-
 def test_user_data_and_type_change_only_while_stopped(ec2: Ec2, world: World, client: Client) -> None:
     """ModifyInstanceAttribute."""
     api = client("ec2")
@@ -354,16 +334,6 @@ def test_filters_are_those_of_ec2(ec2: Ec2, world: World, client: Client) -> Non
     assert found(tag_key=["Name"], instance_type=["t3.small"]) == set()
     with refused("InvalidParameterValue"):
         found(colour=["red"])
-
-
-def test_metadata_faults_hold_for_the_next_machine_too(ec2: Ec2, world: World, client: Client) -> None:
-    api = client("ec2")
-    instance_id = launch(api)
-    ec2.set_metadata_faults(instance_id, Faults(slow=1.0))
-    settle(world)
-    assert machines(world)[0].spec.faults.slow == 1.0
-    ec2.set_metadata_faults(instance_id, Faults())
-    assert cast(FakeMachines, world.machines).faults == {machines(world)[0].address: Faults()}
 
 
 def test_the_end_of_the_region_kills_every_machine(ec2: Ec2, world: World, client: Client) -> None:
