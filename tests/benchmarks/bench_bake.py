@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bake.home import Home
 from bake.images import Image, ImageStore
-from tests.benchmarks import floor, six
+from tests.benchmarks import floor, six_repos
 from tests.benchmarks.measure import Meter, Spent, Table, machine, median, meter
 from tests.benchmarks.peer_mkosi import CACHED, EVERY, Peer, mkosi_version
 
@@ -38,7 +38,7 @@ class Bench:
     def __init__(self, work: Path, meter: Meter) -> None:
         self.work = work
         self.company = work / "company"
-        self.stack = six.make(self.company)
+        self.stack = six_repos.make(self.company)
         self.home = Home.open(work / "home")
         self.images = ImageStore(self.home)
         self.meter = meter
@@ -68,7 +68,7 @@ class Bench:
         if PACKAGES in steps:
             # Somebody edited the toolkit's scripts under the benchmark: that bake was of more than one repo.
             print("  (the packages' layer had to be made anew, so this bake is not counted: once more)", flush=True)
-            six.change(self.company)
+            six_repos.change(self.company)
             built, whole, steps = self.bake("--update", "web")
         self.table.add(BUILD, built)
         self.table.add(WHOLE, whole)
@@ -127,7 +127,7 @@ def run(bench: Bench, rounds: int, *, with_mkosi: bool) -> None:
         ]
         for number in range(rounds):
             print(f"round {number + 1} of {rounds}: a commit to web")
-            six.change(bench.company)
+            six_repos.change(bench.company)
             for row in rows if number % 2 == 0 else reversed(rows):
                 row()
     bench.table.sum(FLOOR, (SCRIPT, PACKER, BOOT))

@@ -20,7 +20,7 @@ from pathlib import Path
 from bake.base import PACKAGES
 from bake.host_apt import apt_source_files
 from bake.plan import TOOLKIT_PACKAGES
-from tests.benchmarks import six
+from tests.benchmarks import six_repos
 
 SUITE = "bookworm"
 EVERY, CACHED = "mkosi -i", "mkosi -i, dependencies in its cache"
@@ -108,9 +108,9 @@ class Peer:
 
     def _files(self) -> dict[str, str]:
         words = {
-            "PYTHONS": " ".join(six.PYTHON),
-            "NODES": " ".join(six.NODE),
-            "REPOS": " ".join(six.REPOS),
+            "PYTHONS": " ".join(six_repos.PYTHON),
+            "NODES": " ".join(six_repos.NODE),
+            "REPOS": " ".join(six_repos.REPOS),
             "COMPANY": str(self._company),
             "WARM": str(self._warm),
         }
@@ -157,13 +157,13 @@ def make_warm(warm: Path) -> None:
     if (warm / "complete").exists():
         return
     shutil.rmtree(warm, ignore_errors=True)
-    for repo in (*six.PYTHON, *six.NODE):
-        shutil.copytree(six.CONTENT / repo, warm / "locks" / repo)
-    locks = [f"--requirement={warm}/locks/{repo}/requirements.txt" for repo in six.PYTHON]
+    for repo in (*six_repos.PYTHON, *six_repos.NODE):
+        shutil.copytree(six_repos.CONTENT / repo, warm / "locks" / repo)
+    locks = [f"--requirement={warm}/locks/{repo}/requirements.txt" for repo in six_repos.PYTHON]
     for lock in locks:
         _quietly("/usr/bin/python3", "-m", "pip", "download", "--dest", str(warm / "wheels"), lock)
-    for repo in six.NODE:
-        shutil.copytree(six.CONTENT / repo, warm / "fill" / repo)
+    for repo in six_repos.NODE:
+        shutil.copytree(six_repos.CONTENT / repo, warm / "fill" / repo)
         _quietly("npm", "ci", "--cache", str(warm / "npm"), "--no-audit", "--no-fund", cwd=warm / "fill" / repo)
     shutil.rmtree(warm / "fill")
     (warm / "complete").touch()
