@@ -12,9 +12,8 @@ import os
 import re
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from region import cgroups, linux, mounts, netns, nspawn, owner
@@ -225,17 +224,17 @@ class Machine:
 
     # --- end -----------------------------------------------------------------------------------------------------
 
-    def stop(self, timeout: float = 30.0, hurry: threading.Event | None = None) -> None:
+    def stop(self, timeout: float = 30.0, hurry: Callable[[], bool] | None = None) -> None:
         """Powers it off cleanly, kills it where that takes longer than `timeout` seconds, and releases what it held.
 
-        Once `hurry` is set it is killed at once. The directory with the upper layer and the log stays until `discard`.
+        Once `hurry` says so it is killed at once. The directory with the upper layer and the log stays until `discard`.
         Stopping a stopped one is no error.
         """
         if self._held and self._process and self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._leader_handle, _POWER_OFF)
             deadline = time.monotonic() + timeout
-            while not (hurry and hurry.is_set()) and time.monotonic() < deadline:
+            while not (hurry and hurry()) and time.monotonic() < deadline:
                 left = deadline - time.monotonic()
                 if wait_end(self._process, left if hurry is None else min(left, _HURRY_EVERY)):
                     break

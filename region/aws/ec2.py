@@ -25,11 +25,10 @@ from region.aws.credentials import instance_paths
 from region.aws.ec2_backend import EC2Backend
 from region.aws.ec2_responses import EC2Response
 from region.aws.facts import GROUP_TAG, facts_of
-from region.aws.image_store import ImageStore, remove, with_changes
+from region.aws.image_store import ImageStore, remove
 from region.aws.image_works import Images
-from region.aws.images import Ami, local_record
 from region.aws.instance_metadata import metadata_of
-from region.aws.instances import BY_ITSELF, BY_SPOT, Instance, NetworkInterface
+from region.aws.instances import BY_ITSELF, BY_SPOT, STOPPED_BY_SPOT, Instance, NetworkInterface
 from region.aws.launch_templates import LaunchTemplate
 from region.aws.lifecycle import Look, next_step
 from region.aws.works import Works
@@ -159,7 +158,8 @@ class Ec2:
                 body.rebalance = f"{now:%Y-%m-%dT%H:%M:%SZ}"
             else:
                 ends = self.world.clock() + notice
-                body.spot_action = ("terminate", f"{datetime.fromtimestamp(ends, UTC):%Y-%m-%dT%H:%M:%SZ}")
+                action = "stop" if spot.stops(body.instance) else "terminate"
+                body.spot_action = (action, f"{datetime.fromtimestamp(ends, UTC):%Y-%m-%dT%H:%M:%SZ}")
                 body.ends_at = ends
                 if request := spot.request_of(body.instance):
                     request.enter("active", spot.MARKED, now)
@@ -173,7 +173,7 @@ class Ec2:
     def references(self) -> list[Path]:
         """The layers that this region's AMIs and instances stand on."""
         with self.world.lock:
-            made = {layer for image in self._amis() if not image.local for layer in image.layers}
+            made = {layer for image in self.backend.images() if not image.local for layer in image.layers}
             live = {layer for body in self._bodies.values() if body.gone_at is None for layer in body.layers}
         return sorted(made | live)
 
@@ -274,7 +274,7 @@ class Ec2:
     def collect(self) -> None:
         """Removes layers of AMIs that are gone, and volumes that are, with the last that stands on them."""
         with self.world.lock:
-            folders = self.store.garbage(self.references(), self.making)
+            folders = self.store.garbage(self.references(), self.images.making)
             kept = {self.world.directory / "volumes" / volume_id for volume_id in self.backend.volumes}
             if (volumes := self.world.directory / "volumes").is_dir():
                 folders += [folder for folder in volumes.iterdir() if folder not in kept]
@@ -299,12 +299,23 @@ class Ec2:
                 rule for group in body.instance.security_groups for rule in group.ingress_rules
             )
             if body.ends_at is not None and now >= body.ends_at:
-                body.ends_at = None
-                body.instance.terminate(BY_SPOT)
+                self._take_back(body)
             if not body.busy and now >= body.rests_until:
                 self._step(body, now)
             if body.machine is not None:
                 self._tell(body)
+
+    def _take_back(self, body: Body) -> None:
+        """A notice has run out. One whose user ended it meanwhile has ended."""
+        instance, body.ends_at = body.instance, None
+        if body.spot_action and body.spot_action[0] == "stop":
+            if instance.state == "running":
+                instance.stop(STOPPED_BY_SPOT)
+                if request := spot.request_of(instance):
+                    request.enter("disabled", spot.STOPPED, self.now())
+            body.spot_action = body.rebalance = None
+        else:
+            instance.terminate(BY_SPOT)
 
     def _step(self, body: Body, now: float) -> None:
         instance, works = body.instance, self._works
@@ -366,30 +377,3 @@ class Ec2:
         del self._bodies[body.instance.id]
         self.backend.forget_instance(body.instance.id)
         shutil.rmtree(body.directory, ignore_errors=True)
-
-    # --- images ----------------------------------------------------------------------------------------------------
-
-    def _amis(self) -> list[Ami]:
-        return [cast(Ami, image) for image in self.backend.amis.values()]
-
-    @property
-    def making(self) -> list[str]:
-        """The AMIs whose layer is being copied."""
-        return [image.id for image in self._amis() if image.state == "pending"]
-
-    def sync_images(self, backend: EC2Backend) -> None:
-        """The local images that there are now are AMIs, and those that are gone are none any more."""
-        if not backend.here:
-            return
-        changes = backend.local_changes
-        found = {image.image_id: image for image in self.world.catalog.images()}
-        for gone in [image for image in self._amis() if image.local and image.id not in found]:
-            backend.remove_image(gone)
-        for image in found.values():
-            if image.image_id not in backend.amis:
-                backend.add_image(Ami(backend, changes.get(image.image_id) or local_record(image), image.layers))
-            ami = cast(Ami, backend.amis[image.image_id])
-            ami.layers = image.layers
-            if ami.catalog_tags != image.tags:
-                ami.catalog_tags = dict(image.tags)
-                backend.tags[ami.id] = with_changes(image.tags, ami.tag_changes)

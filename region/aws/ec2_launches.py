@@ -159,7 +159,7 @@ class Launches(MotoEC2Backend):
         }
 
     def usable_image(self, image_id: str) -> Ami:
-        self.service.sync_images(self._whole)
+        self.service.images.sync(self._whole)
         image = self.amis.get(image_id)
         if image is None:
             raise ec2_errors.no_image(image_id)

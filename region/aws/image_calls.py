@@ -62,7 +62,7 @@ class ImageCalls(Calls):
         if malformed := [one for one in ids if not one.startswith("ami-")]:
             raise MalformedAMIIdError(malformed)
         self.error_on_dryrun()
-        self.here.service.sync_images(self.here)
+        self.here.service.images.sync(self.here)
         found = [image for image in self.here.images() if self._shown(image, ids)]
         if ids and (missing := sorted(set(ids) - {image.id for image in found})):
             raise ec2_errors.no_image(", ".join(missing))

@@ -134,16 +134,23 @@ def remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path, hurried: Callable[[], bool] = lambda: False) -> None:
     """Copies a layer with all that is particular to one: whiteouts, opaque directories, owners. Raises RegionError.
 
-    By cp(1), which shares the blocks where the file system can.
+    By cp(1), which shares the blocks where the file system can; it ends with this process, and when `hurried` says so.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    argv = ["cp", "--archive", "--reflink=auto", "--", str(source), str(target)]
-    done = subprocess.run(argv, capture_output=True, text=True, errors="replace")
-    if done.returncode:
-        raise RegionError(done.stderr.strip() or f"cp ended with exit code {done.returncode}", where=str(target))
+    argv = ["setpriv", "--pdeathsig=KILL", "cp", "--archive", "--reflink=auto", "--", str(source), str(target)]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace") as cp:
+        while True:
+            try:
+                _, said = cp.communicate(timeout=0.2)
+                break
+            except subprocess.TimeoutExpired:
+                if hurried():
+                    cp.kill()
+    if cp.returncode:
+        raise RegionError(said.strip() or f"cp ended with exit code {cp.returncode}", where=str(target))
 
 
 def without_stubs(layer: Path, targets: Iterable[str], below: Iterable[Path]) -> None:

@@ -12,10 +12,11 @@ from moto.ec2.utils import random_ami_id, random_snapshot_id
 
 from region.aws import ec2_errors, image_store, launching
 from region.aws.bodies import Body
-from region.aws.image_store import Record
-from region.aws.images import Ami, check_name, new_devices
+from region.aws.image_store import Record, changed_tags, with_changes
+from region.aws.images import Ami, check_name, local_record, new_devices
 from region.aws.instances import Instance
 from region.aws.works import DATA, Works
+from region.aws.world import LocalImage
 from region.errors import RegionError
 
 if TYPE_CHECKING:
@@ -33,6 +34,35 @@ class Images:
     def __init__(self, service: Ec2, works: Works) -> None:
         self._service, self._works = service, works
         self._store = service.store
+
+    # --- the images of this host ---------------------------------------------------------------------------------
+
+    @property
+    def making(self) -> list[str]:
+        """The AMIs whose layer is being copied."""
+        return [image.id for image in self._service.backend.images() if image.state == "pending"]
+
+    def sync(self, backend: EC2Backend) -> None:
+        """The local images that there are now are AMIs, and those that are gone are none any more."""
+        if not backend.here:
+            return
+        found = {image.image_id: image for image in self._service.world.catalog.images()}
+        for gone in [image for image in backend.images() if image.local and image.id not in found]:
+            backend.remove_image(gone)
+        for image in found.values():
+            known = backend.amis.get(image.image_id)
+            if known is None:
+                record = backend.local_changes.get(image.image_id) or local_record(image)
+                backend.add_image(Ami(backend, record, image.layers))
+                self._tag(cast(Ami, backend.amis[image.image_id]), image, record.tag_changes)
+            elif isinstance(known, Ami) and known.catalog_tags != image.tags:
+                self._tag(known, image, changed_tags(known.catalog_tags, backend.tags.get(known.id, {})))
+
+    @staticmethod
+    def _tag(ami: Ami, image: LocalImage, changes: Mapping[str, str | None]) -> None:
+        """What a bake says of it now, and what was changed of that in the region."""
+        ami.catalog_tags = dict(image.tags)
+        ami.ec2_backend.tags[ami.id] = with_changes(image.tags, changes)
 
     # --- make ----------------------------------------------------------------------------------------------------
 
@@ -70,7 +100,7 @@ class Images:
         try:
             upper, running = self._works.upper_of(body, reboot=reboot)
             with running.held_still() if running else contextlib.nullcontext():
-                image_store.copy(upper, target)
+                image_store.copy(upper, target, self._works.hurried)
             image_store.without_stubs(target, _BOUND, body.layers)
         except (RegionError, OSError) as error:
             self._service.world.log(f"{image.id} could not be made of {body.instance.id}: {error}")
@@ -108,7 +138,7 @@ class Images:
 
     def _free_name(self, backend: EC2Backend, name: str | None) -> str:
         wanted = check_name(name)
-        self._service.sync_images(backend)
+        self.sync(backend)
         for other in backend.amis.values():
             if other.name == wanted and other.state != "failed":
                 what = f"AMI name {wanted} is already in use by AMI {other.id}"
@@ -171,7 +201,7 @@ class Images:
         return image
 
     def found(self, backend: EC2Backend, image_id: str) -> Ami:
-        self._service.sync_images(backend)
+        self.sync(backend)
         if image_id in backend.deleted_amis:
             raise UnvailableAMIIdError(image_id)
         if image_id not in backend.amis:

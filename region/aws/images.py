@@ -58,7 +58,6 @@ class Ami(amis.Ami):
         self.deregistration_protection = record.protection
         self.devices = [dict(device) for device in record.devices]
         self.catalog_tags: Mapping[str, str] = {}
-        self.tag_changes: Mapping[str, str | None] = record.tag_changes
         self.ebs_snapshot = _snapshot(ec2_backend, record, self.id)
 
     @property

@@ -31,6 +31,7 @@ BY_ITSELF = StateReason(
     "Client.InstanceInitiatedShutdown: Instance initiated shutdown", "Client.InstanceInitiatedShutdown"
 )
 BY_SPOT = StateReason("Server.SpotInstanceTermination: Spot instance termination", "Server.SpotInstanceTermination")
+STOPPED_BY_SPOT = StateReason("Server.SpotInstanceShutdown: Spot instance stopped", "Server.SpotInstanceShutdown")
 ON_LAUNCH = StateReason("Server.InternalError: Internal error on launch", "Server.InternalError")
 
 

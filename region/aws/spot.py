@@ -26,6 +26,10 @@ MARKED = (
     "marked-for-termination",
     "Your Spot Instance is marked for termination because there is no longer enough available capacity.",
 )
+STOPPED = (
+    "instance-stopped-no-capacity",
+    "Your Spot instance was stopped because there is no Spot capacity available that matches your request.",
+)
 TAKEN_BACK = (
     "instance-terminated-no-capacity",
     "Your Spot instance was terminated because there is no Spot capacity available that matches your request.",
@@ -99,6 +103,12 @@ class SpotInstanceRequest(spot_requests.SpotInstanceRequest):
                 return self.type
             case _:
                 return super().get_filter_value(filter_name, method_name)
+
+
+def stops(instance: Instance) -> bool:
+    """Whether an interruption stops it: a persistent request may ask for that ("Behavior of Spot interruptions")."""
+    request = request_of(instance)
+    return request is not None and request.instance_interruption_behavior == "stop"
 
 
 def request_of(instance: Instance) -> SpotInstanceRequest | None:

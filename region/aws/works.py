@@ -34,6 +34,10 @@ class Works:
         self._world = service.world
         self._starting = threading.BoundedSemaphore(_AT_ONCE)
 
+    def hurried(self) -> bool:
+        """Whether the region goes down: then nothing is waited for."""
+        return self._service.closing or self._world.closing.is_set()
+
     # --- begin ---------------------------------------------------------------------------------------------------
 
     def start(self, body: Body) -> None:
@@ -108,7 +112,7 @@ class Works:
         machine = body.machine
         if machine is None:
             return
-        machine.stop(_POWER_OFF, self._world.closing)
+        machine.stop(_POWER_OFF, self.hurried)
         self._hide(body)
         body.keep(machine)
         with self._world.lock:
@@ -141,7 +145,7 @@ class Works:
     def end(self, body: Body) -> None:
         machine = body.machine
         if machine is not None:
-            machine.stop(_POWER_OFF, self._world.closing)
+            machine.stop(_POWER_OFF, self.hurried)
             self._hide(body)
             body.keep_console(machine)
             machine.discard()

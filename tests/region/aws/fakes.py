@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -42,7 +41,7 @@ class FakeMachine:
     def poll(self) -> int | None:
         return self.ended
 
-    def stop(self, timeout: float = 30.0, hurry: threading.Event | None = None) -> None:
+    def stop(self, timeout: float = 30.0, hurry: Callable[[], bool] | None = None) -> None:
         self.ended, self.held = 0, False
 
     def kill(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,10 @@ def test_images_are_those_that_this_host_has_now(ec2: Ec2, world: World, client:
     later = LocalImage("ami-0000000000000000b", "later", catalog.found[0].layers, "2026-11-24T00:00:00Z")
     catalog.found = [*catalog.found, later]
     assert {one["Name"] for one in api.describe_images()["Images"]} == {"shop", "later"}
+    api.create_tags(Resources=[later.image_id], Tags=[{"Key": "mine", "Value": "yes"}])
+    later = replace(later, tags={"bakeboot:verified": "yes"})
     catalog.found = [later]
+    assert tags(image(api, later.image_id)) == {"mine": "yes", "bakeboot:verified": "yes"}
     assert {one["Name"] for one in api.describe_images()["Images"]} == {"later"}
     with refused("InvalidAMIID.NotFound"):
         launch(api)

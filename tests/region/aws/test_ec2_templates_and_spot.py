@@ -163,6 +163,24 @@ def test_only_spot_is_interrupted_and_one_time_spot_is_not_stopped(api: Any, ec2
         ec2.interrupt(spot, 10)
 
 
+def test_one_that_is_to_stop_when_it_is_taken_back_stops(api: Any, ec2: Ec2, world: World, clock: FakeClock) -> None:
+    """EC2 User Guide, "Behavior of Spot Instance interruptions": stop, of a persistent request."""
+    options = {"SpotInstanceType": "persistent", "InstanceInterruptionBehavior": "stop"}
+    instance_id = launch(api, InstanceMarketOptions={**SPOT, "SpotOptions": options})
+    settle(world)
+    ec2.interrupt(instance_id, 120)
+    told = cast(FakeMachines, world.machines).told[describe(api, instance_id)["PrivateIpAddress"]]
+    assert told is not None
+    assert told.spot_action is not None
+    assert told.spot_action[0] == "stop"
+    clock.now += 120
+    settle(world)
+    found = describe(api, instance_id)
+    assert (found["State"]["Name"], found["StateReason"]["Code"]) == ("stopped", "Server.SpotInstanceShutdown")
+    (request,) = api.describe_spot_instance_requests()["SpotInstanceRequests"]
+    assert (request["State"], request["Status"]["Code"]) == ("disabled", "instance-stopped-no-capacity")
+
+
 def test_a_spot_request_is_fulfilled_by_an_instance(api: Any, ec2: Ec2, world: World) -> None:
     """RequestSpotInstances, and the waiter that Packer and others use."""
     group = api.create_security_group(GroupName="web", Description="web")["GroupId"]
