@@ -41,7 +41,7 @@ def _instances(found: Sequence[Mapping[str, Any]]) -> Table:
     rows = [
         (
             one["id"],
-            f"{one['state']}, impaired" if one["impaired"] else one["state"],
+            f"{one['state']}, impaired" if one["impaired"] and one["state"] == "running" else one["state"],
             one["image"],
             one["private_ip"] or NOTHING,
             one["public_ip"] or NOTHING,

@@ -24,6 +24,7 @@ STATUS: dict[str, Any] = {
     "instances": [
         INSTANCE,
         {**INSTANCE, "id": "i-2", "impaired": True, "public_ip": "", "group": "", "targets": {}},
+        {**INSTANCE, "id": "i-3", "impaired": True, "state": "terminated"},
     ],
     "groups": [
         {
@@ -54,6 +55,7 @@ def test_a_table_a_kind_with_what_matters_of_each() -> None:
     assert rows == [
         ("i-1", "running", "ami-1", "172.31.0.4", "127.77.1.10", "spot", "web", "tg:healthy"),
         ("i-2", "running, impaired", "ami-1", "172.31.0.4", "-", "spot", "-", "-"),
+        ("i-3", "terminated", "ami-1", "172.31.0.4", "127.77.1.10", "spot", "web", "tg:healthy"),
         ("web", "1", "3", "0", "4", "2xPending:Wait", "Launch"),
         ("lb", "127.77.1.11", "80 443", "tg", "2xhealthy 1xunhealthy"),
         ("bare", "127.77.1.12", "-", "-", "-"),
