@@ -7,6 +7,7 @@
     <home>/runs/       one folder a bake that is under way (owned by it through a lock)
     <home>/machines/   one folder a local machine (region's)
     <home>/sites/      one folder a network that local machines share (region's)
+    <home>/regions/    one folder a region: its record, its log, the AMIs made in it (region's)
     <home>/cache/      downloads of pip and npm
     /run/bakeboot-home-<hash>/   what must never reach a disk (keys, config of machines), and Packer's sockets
 

@@ -83,7 +83,7 @@ def make(size: int) -> None:
         VPCZoneIdentifier=",".join(subnets[:2]),
         TargetGroupARNs=[target_group],
         HealthCheckType="ELB",
-        HealthCheckGracePeriod=60,
+        HealthCheckGracePeriod=30,
         Tags=[{"Key": key, "Value": value, "PropagateAtLaunch": True} for key, value in TAGS.items()],
     )
     while healthy(elb, target_group) < size:
