@@ -6,6 +6,7 @@ printed, the front door hands over as a `House`.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -23,10 +24,10 @@ from region import detached, status_text
 from region.aws.world import Catalog
 from region.client import RegionClient
 from region.durations import said, seconds_of
-from region.errors import RegionError
+from region.errors import RegionError, RootError
 from region.faults import FOREVER
 from region.purge import forget_images, images_of
-from region.region_log import follow, last_lines
+from region.region_log import follow, last_lines, news
 from region.region_state import DEFAULT_NAME, Place
 
 VARIABLES = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -123,6 +124,8 @@ def up(house: House, name: str, tags_delay: float | None, prefix: str, as_json: 
 
     Images that were made in it before are there again; instances, groups and all else begin anew.
     """
+    if os.geteuid() != 0:
+        raise RootError("bakeboot region up")
     home, _ = house.home()
     place = Place(home, name)
     began = time.monotonic()
@@ -238,7 +241,7 @@ def logs(house: House, name: str, followed: bool, lines: int, instance: str | No
     while followed:
         time.sleep(0.3)
         more = client.console(instance)
-        click.echo(more[len(text) :], nl=False)
+        click.echo(news(text, more), nl=False)
         text = more
 
 

@@ -71,7 +71,7 @@ class RegionClient:
         return str(self._ask("POST", f"instances/{quote(instance, safe='')}/kill"))
 
     def console(self, instance: str) -> str:
-        """What its machine wrote to its console so far."""
+        """The last 64 KiB of what its machines wrote to their consoles."""
         return str(self._ask("GET", f"instances/{quote(instance, safe='')}/console"))
 
     def fault_metadata(self, instance: str, faults: Faults) -> str:

@@ -61,6 +61,8 @@ def serve(order: Order, catalog: Catalog, tell: Tell) -> int:
 def _live(order: Order, catalog: Catalog, tell: Tell) -> int:
     log = RegionLog(order.place.log, time.time)
     over = _until_told()
+    os.chdir("/")  # in nobody's way who unmounts or removes the folder that it was started in
+    os.umask(0o022)  # what machines see of what is made for them must not hang on who started it
     order.place.forget()  # of one that was killed
     try:
         with _region(order, catalog, log, tell) as record:
@@ -76,6 +78,10 @@ def _live(order: Order, catalog: Catalog, tell: Tell) -> int:
         log(f"could not go on: {error}")
         tell({"error": error.what, "where": error.where, "hint": error.hint})
         return error.exit_code
+    except OSError as error:  # this host refuses something, or lacks it: the log has where
+        log(f"could not go on:\n{traceback.format_exc()}")
+        tell({"error": str(error), "hint": "bakeboot doctor"})
+        return RegionError.exit_code
     except Exception:
         log(f"ended by a bug:\n{traceback.format_exc()}")
         tell({"bug": traceback.format_exc()})

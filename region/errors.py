@@ -1,6 +1,6 @@
-"""The one error of this package: something on this host did not do what a machine or a site needs.
+"""The errors of this package: something on this host did not do what a machine, a site or a region needs.
 
-`region` imports nothing of the rest of the program, so it has an error of its own. It carries the same three fields as
+`region` imports nothing of the rest of the program, so it has errors of its own. They carry the same three fields as
 the others (what is wrong, where, what to do next) and an exit code, so that the front door prints all alike.
 """
 
@@ -21,3 +21,12 @@ class RegionError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text}\n  try   {self.hint}" if self.hint else text
+
+
+class RootError(RegionError):
+    """It takes root: machines, namespaces and mounts do."""
+
+    exit_code = 16
+
+    def __init__(self, where: str) -> None:
+        super().__init__("takes root: machines, namespaces and mounts do", where=where, hint="sudo -i")

@@ -11,7 +11,6 @@ from region.aws.api_faults import ApiFaults
 from region.aws.world import World
 from region.errors import RegionError
 from region.faults import Faults, faults_to
-from region.machine import Machine
 from region.status import Health, gather, instance_ids
 
 MOST_DELAY = 3600.0
@@ -23,7 +22,7 @@ class Instances(Protocol):
 
     def interrupt(self, instance_id: str, notice: float, *, rebalance: bool = False) -> None: ...
     def kill_machine(self, instance_id: str) -> None: ...
-    def machine_of(self, instance_id: str) -> Machine: ...
+    def console(self, instance_id: str) -> bytes: ...
     def set_metadata_faults(self, instance_id: str, faults: Faults) -> None: ...
     def references(self) -> list[Path]: ...
 
@@ -74,9 +73,7 @@ class Region:
         return found
 
     def console(self, instance: str) -> str:
-        with self._world.lock:
-            machine = self._instances.machine_of(self._find(instance))
-        return machine.log.read_text(errors="replace") if machine.log.exists() else ""
+        return self._instances.console(self._find(instance)).decode(errors="replace")
 
     def set_metadata_faults(self, instance: str, faults: Faults) -> str:
         found = self._find(instance)

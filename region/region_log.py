@@ -9,6 +9,8 @@ from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from pathlib import Path
 
+_MEETING = 500  # characters at the end of what was read, by which it is found again in what is there later
+
 
 class RegionLog:
     """Call it with what happened. At `limit` bytes the file becomes `<name>.1`, whose former content goes."""
@@ -38,6 +40,14 @@ def last_lines(path: Path, count: int) -> list[str]:
         if len(lines) < count and file.exists():
             lines = file.read_text(errors="replace").splitlines()[len(lines) - count :] + lines
     return lines
+
+
+def news(before: str, now: str) -> str:
+    """What `now` has beyond `before`, where both are the end of a text that grows; all of it where they don't meet."""
+    if now.startswith(before):
+        return now[len(before) :]
+    meets = now.rfind(before[-_MEETING:])
+    return now[meets + len(before[-_MEETING:]) :] if meets >= 0 else now
 
 
 def follow(path: Path, *, sleep: Callable[[float], None] = time.sleep) -> Generator[str, None, None]:

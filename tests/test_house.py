@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import BakebootError
-from region.errors import RegionError
+from region.errors import RegionError, RootError
 
 pytestmark = pytest.mark.house
 
@@ -202,3 +202,4 @@ def test_every_error_has_an_exit_code_of_its_own_and_all_are_documented() -> Non
 
 def test_a_region_error_ends_like_a_machine_error() -> None:
     assert documented()[RegionError.exit_code] == "MachineError"
+    assert documented()[RootError.exit_code] == "HostError"

@@ -11,7 +11,6 @@ from region.aws.api_faults import ApiFaults
 from region.aws.world import Settings, World
 from region.errors import RegionError
 from region.faults import Faults
-from region.machine import Machine
 from region.region import Region, find
 
 IDS = ["i-0123", "i-0145", "i-9"]
@@ -29,8 +28,8 @@ class FakeInstances:
     def kill_machine(self, instance_id: str) -> None:
         self.told.append((instance_id, "killed"))
 
-    def machine_of(self, instance_id: str) -> Machine:
-        raise RegionError("has no machine", where=instance_id)
+    def console(self, instance_id: str) -> bytes:
+        return b"Welcome \xff"
 
     def set_metadata_faults(self, instance_id: str, faults: Faults) -> None:
         self.told.append((instance_id, faults))
@@ -80,6 +79,10 @@ def test_what_is_done_to_an_instance_is_done_and_logged(up: Up) -> None:
     assert up.kill_machine("0123") == "i-0123"
     assert up.instances.told == [("i-9", 5.0, False), ("i-0123", "killed")]
     assert up.lines == ["i-9 ends in 5 s, as its owner said", "i-0123 loses its machine, as its owner said"]
+
+
+def test_a_console_is_text_whatever_was_written_to_it(up: Up) -> None:
+    assert up.console("9") == "Welcome \ufffd"
 
 
 def test_faults_of_api_and_metadata_are_told_and_cleared_alike(up: Up) -> None:

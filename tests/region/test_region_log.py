@@ -5,7 +5,9 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from region.region_log import RegionLog, follow, last_lines
+import pytest
+
+from region.region_log import RegionLog, follow, last_lines, news
 
 NOON = 1795780800.25
 
@@ -48,3 +50,17 @@ def test_followed_it_gives_what_comes_also_in_a_new_file(tmp_path: Path) -> None
     lines = follow(log.path, sleep=lambda seconds: log(next(words)))
     assert [next(lines).split()[-1] for _ in range(4)] == ["first", "second", "third", "fourth"]
     lines.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "new"),
+    [
+        ("", "a", "a"),
+        ("a\n", "a\nb\n", "b\n"),
+        ("ab", "ab", ""),
+        ("x" * 600 + "y" * 600, "y" * 600 + "z", "z"),
+        ("old", "quite another", "quite another"),
+    ],
+)
+def test_what_is_new_of_a_text_whose_beginning_goes(before: str, now: str, new: str) -> None:
+    assert news(before, now) == new
