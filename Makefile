@@ -43,7 +43,7 @@ unit: venv ## the unit tests alone, in seconds
 system: packages venv ## the system tests alone (root)
 	$(BIN)/python -m pytest -m system
 
-bench: packages venv ## measure bake and boot against their floors, side by side
+bench: packages venv ## measure bake, boot and region against their floors, side by side
 	@for bench in tests/benchmarks/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench; done
 
 lint: venv ## ruff, mypy, the import rule and the other house rules
