@@ -10,9 +10,9 @@ import json
 import os
 import select
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from region.errors import RegionError
@@ -44,23 +44,14 @@ def _started(place: Place, command: Sequence[str], say: Callable[[str], None], d
     said = place.directory / "region.err"  # what a process says that dies before it has a log
     reader, writer = os.pipe()
     try:
-        said.touch(mode=0o600)
-        with said.open("wb") as errors:
-            process = subprocess.Popen(
-                [*command, str(writer)],
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-                start_new_session=True,
-                pass_fds=(writer,),
-            )
+        process = _spawn([*command, str(writer)], said, writer)
         os.close(writer)
         writer = -1
         try:
             last = _hear(reader, say, deadline)
         except BaseException:  # Ctrl-C, or too late: nothing of it stays
-            process.terminate()
-            process.wait(_DOWN)
+            os.kill(process, signal.SIGTERM)
+            _reap(process)
             raise
     finally:
         for descriptor in (reader, writer):
@@ -68,13 +59,35 @@ def _started(place: Place, command: Sequence[str], say: Callable[[str], None], d
                 os.close(descriptor)
     if "ready" in last:
         return True
-    process.wait(_DOWN)
+    _reap(process)
     if "held" in last:
         return False
     if "error" in last:
         where = last.get("where") or f"region {place.name}"
         raise RegionError(last["error"], where=where, hint=last.get("hint") or _logs(place))
     raise RuntimeError(f"the region's process ended:\n{last.get('bug') or said.read_text(errors='replace')}")
+
+
+def _reap(process: int) -> None:
+    """Until a child that was told to end has ended; it is killed where that takes too long."""
+    handle = os.pidfd_open(process)
+    try:
+        if not select.select([handle], [], [], _DOWN)[0]:
+            os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    finally:
+        os.close(handle)
+
+
+def _spawn(command: Sequence[str], said: Path, writer: int) -> int:
+    """The process in a session of its own, with nothing of ours but the pipe's end; its id."""
+    os.set_inheritable(writer, True)
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(said), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawn(command[0], list(command), os.environ, file_actions=actions, setsid=True)
 
 
 def _hear(reader: int, say: Callable[[str], None], deadline: float) -> dict[str, Any]:
@@ -105,6 +118,8 @@ def stop(place: Place) -> bool:
             signal.pidfd_send_signal(handle, signal.SIGKILL)
             what = f"did not go down in {_DOWN:g} s, and was killed; the next `up` sweeps what it left"
             raise RegionError(what, where=f"region {place.name}", hint=_logs(place))
+        with contextlib.suppress(ChildProcessError):  # it is no child of this process, but for whom brought it up
+            os.waitid(os.P_PIDFD, handle, os.WEXITED)
     finally:
         os.close(handle)
     return True

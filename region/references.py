@@ -7,6 +7,7 @@ from pathlib import Path
 
 from region.aws.image_store import references as of_images
 from region.client import RegionClient
+from region.errors import RegionError
 from region.region_state import Place, places
 
 
@@ -23,6 +24,9 @@ def references(home: Path) -> Mapping[Path, str]:
 
 
 def _of(place: Place) -> list[Path]:
+    if record := place.read():
+        return RegionClient(place, record).references()
     if place.is_alive():
-        return RegionClient(place, place.up()).references()
+        what = "is coming up or going down, and can't say what it stands on"
+        raise RegionError(what, where=f"region {place.name}", hint="again in a moment")
     return of_images(place.directory)
