@@ -29,6 +29,7 @@ from region.faults import FOREVER
 from region.purge import forget_images, images_of
 from region.region_log import follow, last_lines, news
 from region.region_state import DEFAULT_NAME, Place
+from region.sweep import sweep
 
 VARIABLES = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
@@ -173,9 +174,9 @@ def serve(house: House, name: str, prefix: str, tags_delay: float, tell: int | N
 def down(house: House, name: str, purge: bool, yes: bool, as_json: bool) -> None:
     """Take the region down, with all its machines. Images stay for the next time.
 
-    One that is not up is no error.
+    One that is not up is no error; what one that was killed left is removed.
     """
-    home, _ = house.home()
+    home, runtime = house.home()
     place = Place(home, name)
     images = images_of(place) if purge else []
     if purge and not yes:
@@ -189,12 +190,18 @@ def down(house: House, name: str, purge: bool, yes: bool, as_json: bool) -> None
         return
     began = time.monotonic()
     was_up = detached.stop(place)
+    swept = [] if was_up else sweep(home, runtime)  # it may have been killed
     if purge:
         forget_images(place)
     if as_json:
-        _print_json({"name": name, "done": True, "was_up": was_up, "images": images})
+        _print_json({"name": name, "done": True, "was_up": was_up, "swept": swept, "images": images})
         return
-    click.echo(f"region {name} is down ({time.monotonic() - began:.1f} s)" if was_up else f"region {name} is not up")
+    if was_up:
+        click.echo(f"region {name} is down ({time.monotonic() - began:.1f} s)")
+    else:
+        click.echo(f"region {name} is not up")
+        if swept:
+            click.echo(f"removed what a dead owner left: {', '.join(swept)}")
     for image in images:
         click.echo(f"forgot {image['id']}  {image['name']}")
 

@@ -117,6 +117,11 @@ class Place:
     def remember(self, number: int) -> None:
         (self.directory / "number").write_text(f"{number}\n")
 
+    @property
+    def written(self) -> bool:
+        """Whether there is a region.json, be it of a region that was killed."""
+        return self._file.exists()
+
     def forget(self) -> None:
         """The region is not ready any more."""
         self._file.unlink(missing_ok=True)

@@ -1,16 +1,21 @@
-"""Removes what owners that died left: machines first, then sites and load balancers. What lives is not touched."""
+"""Removes what owners that died left: machines, sites, load balancers, and a region's storage. What lives is kept."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from region import machine, netns, owner
+from region.aws.image_store import leftovers, remove
 from region.balancer import haproxy
 from region.errors import RegionError
+from region.region_state import Place
 
 
 def sweep(state: Path, runtime: Path) -> list[str]:
     """Ends and removes the machines, sites and load balancers of `state` whose owner is dead; their names.
+
+    Also what a region keeps only while it is up: the storage of its instances, AMIs half made, its token.
 
     Safe at any time, and beside other sweeps.
 
@@ -30,9 +35,27 @@ def sweep(state: Path, runtime: Path) -> list[str]:
                 errors.append(error)
             finally:
                 left.release()
+    for folder in state.glob("regions/*"):
+        removed += _storage(state, folder)
     if errors:
         raise errors[0]
     return removed
+
+
+def _storage(state: Path, region: Path) -> list[str]:
+    """Removes it where no process holds the region; machines that stood on it have been ended by now."""
+    with contextlib.suppress(RegionError):  # the name is no region's
+        place = Place(state, region.name)
+        if place.is_alive() or not (leftovers(region) or place.written):
+            return []
+        with place.held() as held:
+            found = leftovers(region) if held else []
+            for folder in found:
+                remove(folder)
+            if held:
+                place.forget()
+            return [f"{region.name}/{folder.name}" for folder in found]
+    return []
 
 
 def _release_balancer(record: owner.Record, _directory: Path, _runtime: Path) -> None:

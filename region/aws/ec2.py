@@ -25,7 +25,7 @@ from region.aws.credentials import instance_paths
 from region.aws.ec2_backend import EC2Backend
 from region.aws.ec2_responses import EC2Response
 from region.aws.facts import GROUP_TAG, facts_of
-from region.aws.image_store import ImageStore, remove
+from region.aws.image_store import ImageStore, leftovers, remove
 from region.aws.image_works import Images
 from region.aws.instance_metadata import metadata_of
 from region.aws.instances import BY_ITSELF, BY_SPOT, STOPPED_BY_SPOT, Instance, NetworkInterface
@@ -87,14 +87,8 @@ class Ec2:
 
     def open(self) -> None:
         """Sweeps what a region that was killed left of its instances, volumes and half-made images."""
-        for name in ("instances", "volumes"):
-            shutil.rmtree(self.world.directory / name, ignore_errors=True)
-        for folder in self.store.garbage(map(Path, self._recorded_layers())):
+        for folder in leftovers(self.world.directory):
             remove(folder)
-
-    def _recorded_layers(self) -> Iterator[str]:
-        for record in self.store.load(self.world.log):
-            yield from record.layers
 
     # --- what the others ask -------------------------------------------------------------------------------------
 

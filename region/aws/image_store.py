@@ -128,6 +128,12 @@ def references(directory: Path) -> list[Path]:
     return sorted({Path(layer) for record in ImageStore(directory).load() for layer in record.layers})
 
 
+def leftovers(directory: Path) -> list[Path]:
+    """What a region has no use for any more once it has gone, of its folder: its instances' storage, AMIs half made."""
+    storage = [directory / name for name in ("instances", "volumes")]
+    return [folder for folder in storage if folder.is_dir()] + ImageStore(directory).garbage(references(directory))
+
+
 def remove(folder: Path) -> None:
     """Removes a folder; what can't be removed is there for the next sweep."""
     with contextlib.suppress(FileNotFoundError):

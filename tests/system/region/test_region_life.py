@@ -129,7 +129,6 @@ def test_a_region_that_was_killed_is_swept_by_the_next_up(own: RegionWorld, web_
     os.kill(own.control.record.pid, signal.SIGKILL)
     wait_until(lambda: not Place(own.home.root, own.name).is_alive(), "it is dead")
     assert "is not up" in own.run("status", code=15).stderr
-    assert own.run("down").stdout == f"region {own.name} is not up\n"
 
     later = again(own)
     assert later.control.status()["instances"] == []
