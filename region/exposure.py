@@ -52,7 +52,11 @@ class Exposures:
         """From now on. An address that another machine had is taken from it. Raises RegionError."""
         self.hide(address)
         netns.configure(self._site.name, wiring.publish_in_site(address, machine.address, self._site.subnets))
-        netns.configure(machine.name, wiring.publish_in_machine(address))
+        try:
+            netns.configure(machine.name, wiring.publish_in_machine(address))
+        except RegionError:  # it ended meanwhile
+            netns.configure(self._site.name, wiring.withdraw_in_site(address))
+            raise
         _tell(machine.name, "eth0", machine.address, address)
         with self._lock:
             self._exposed[address] = _Exposed(machine, allowed)

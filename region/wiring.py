@@ -23,7 +23,10 @@ GATEWAY = "10.77.0.1"
 RESOLVER = "169.254.169.253"
 """Where a VPC answers DNS ("DNS attributes in your VPC", Amazon VPC User Guide)."""
 LOOPBACK_ROUTES = {"net/ipv4/conf/all/route_localnet": "1"}
-"""Kernel settings (below /proc/sys) of a namespace that loopback addresses are routed into and out of."""
+"""Kernel settings (below /proc/sys) of a namespace that loopback addresses are routed into and out of.
+
+Nothing in a machine changes them: nspawn shows it /proc/sys read only.
+"""
 
 
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")

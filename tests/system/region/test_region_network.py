@@ -21,6 +21,7 @@ from region.metadata import InstanceMetadata
 from region.names import Record, Zone
 from region.site import Site
 from tests.system.bakery import wait_until
+from tests.system.region.worlds import Made, RegionWorld
 
 pytestmark = pytest.mark.system
 
@@ -296,6 +297,45 @@ def test_two_regions_do_not_see_each_other(world: World, one: Machine, base_root
         told, seconds = greeting(one, host, 4566)
         assert told.endswith("Error")
         assert seconds < 0.5
+
+
+def test_an_address_is_not_kept_from_others_by_a_machine_that_ended(world: World, one: Machine, public: str) -> None:
+    ended = world.start("seven", "172.31.7.7")
+    ended.kill()
+    with pytest.raises(RegionError):
+        world.addresses.expose(public, ended, lambda: ALL)
+    ended.discard()
+    assert greeting(one, public, 8080)[0] == "ConnectionRefusedError"
+    port = world.serve(one.name, "0.0.0.0").port
+    world.addresses.expose(public, one, lambda: ALL)
+    wait_until(lambda: from_host(public, port), "this host reaches it", 5)
+
+
+@pytest.mark.aws("https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/routing-to-elb-load-balancer.html")
+def test_a_name_leads_to_a_load_balancer_as_soon_as_route_53_is_told(region: RegionWorld, made: Made) -> None:
+    dns, elb = region.client("route53"), region.client("elbv2")
+    zone = dns.create_hosted_zone(Name="example.com", CallerReference=made.name())["HostedZone"]["Id"]
+    made.later(lambda: dns.delete_hosted_zone(Id=zone))
+    arn, address = made.load_balancer()
+    (balancer,) = elb.describe_load_balancers(LoadBalancerArns=[arn])["LoadBalancers"]
+    target = {
+        "HostedZoneId": balancer["CanonicalHostedZoneId"],
+        "DNSName": f"dualstack.{address}",
+        "EvaluateTargetHealth": True,
+    }
+
+    def change(action: str) -> str:
+        record = {"Name": "web.example.com", "Type": "A", "AliasTarget": target}
+        batch = {"Changes": [{"Action": action, "ResourceRecordSet": record}]}
+        answer = dns.change_resource_record_sets(HostedZoneId=zone, ChangeBatch=batch)
+        return str(answer["ChangeInfo"]["Id"])
+
+    resolver = region.endpoint.removeprefix("http://").rpartition(".")[0] + ".2"
+    question = dnslib.DNSRecord.question("web.example.com")
+    dns.get_waiter("resource_record_sets_changed").wait(Id=change("UPSERT"), WaiterConfig={"MaxAttempts": 1})
+    assert str(dnslib.DNSRecord.parse(question.send(resolver, 53, timeout=5)).a.rdata) == address
+    change("DELETE")
+    assert dnslib.DNSRecord.parse(question.send(resolver, 53, timeout=5)).header.rcode == dnslib.RCODE.NXDOMAIN
 
 
 def test_a_region_s_addresses_are_another_s_when_it_is_closed(tmp_path: Path) -> None:
