@@ -125,11 +125,17 @@ class Balancers:
             balancer.state = "active"
         self.apply()
         self._watch()
-        if self._door is not None:
-            self._door.look()
+        self._look_at_door()
         if now - self._counted >= _COUNTED or now < self._counted:
             self._counted = now
             self._count(now)
+
+    def _look_at_door(self) -> None:
+        if self._door is not None:
+            try:
+                self._door.look()
+            except (RegionError, OSError) as error:
+                self._world.log(f"load balancers: {error}")
 
     def _hear(self) -> None:
         if self._prober is None:

@@ -74,9 +74,10 @@ def _head(inherited: Inherited, pages: Path) -> str:
     return f"""\
 global
     nbthread 1
-    maxconn 8000
+    fd-hard-limit 20000
     log fd@{inherited.log} format raw local0 info
     stats socket fd@{inherited.admin} level admin
+    stats timeout 24d
     setenv BAKEBOOT_ROUTES "{inherited.table}"
     lua-load "{ROUTES}"
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ from region.errors import RegionError
 
 _BACKLOG = 1024
 _ANSWER = 2.0  # seconds for a command on the admin socket
+_PAUSE = 1.0  # seconds between two starts, where one dies again and again
 
 
 class Door(Protocol):
@@ -65,22 +68,21 @@ def sweep(directory: Path) -> list[str]:
     return swept
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Process:
-    """One HAProxy. `starting` is the connection on which it was told its first table, until it answers."""
+    """One HAProxy; `number` names its files.
+
+    `admin` is a connection that stays: a process that is to end takes no new one, and has to hear of changes all the
+    same. It ends when the others have, and then when we hang up.
+    """
 
     process: subprocess.Popen[bytes]
-    admin: str
-    starting: socket.socket | None = None
+    number: int
+    admin: socket.socket
 
-    def ready(self) -> bool:
-        if self.starting is None:
-            return True
-        with contextlib.suppress(BlockingIOError):
-            self.starting.recv(100)
-            self.starting.close()
-            self.starting = None
-        return self.starting is None
+    @property
+    def lives(self) -> bool:
+        return self.process.poll() is None
 
 
 class HAProxy:
@@ -97,10 +99,12 @@ class HAProxy:
         self._sockets: dict[tuple[str, int], list[socket.socket]] = {}
         self._processes: list[_Process] = []
         self._certificates: dict[str, int] = {}
-        self._tables: list[int] = []
-        self._frontends: tuple[Frontend, ...] = ()
+        self._table = -1
+        self._frontends: tuple[Frontend, ...] = ()  # those wanted, and those that the newest process has
+        self._running: tuple[Frontend, ...] = ()
         self._plan = Plan()
         self._started = 0
+        self._replaced = 0.0
         self._closed = False
         try:
             cgroups.create(self._groups, memory=None, cpus=None)
@@ -137,12 +141,19 @@ class HAProxy:
             )
             for listener in plan.listeners
         )
-        changed, self._frontends, self._plan = frontends != self._frontends, frontends, plan
+        self._plan, self._frontends = plan, frontends
         self._write_table()
-        if changed:
+        for process in self._processes:
+            self._load(process)
+        if self._frontends != self._running:
             self._replace()
-            self._close_unused()
-        self._load()
+        self._close_unused()
+
+    def _write_table(self) -> None:
+        """A file in memory for each table: what a rule asks for may be a secret, and a half-written one is not read."""
+        before, self._table = self._table, _in_memory("routes", table_of(self._plan))
+        if before >= 0:
+            os.close(before)
 
     def _certificate(self, pem: str) -> str:
         """The path by which HAProxy reads it: a key lies in no file."""
@@ -152,52 +163,48 @@ class HAProxy:
             self._certificates[pem] = _in_memory("certificate", pem)
         return _path(self._certificates[pem])
 
-    def _write_table(self) -> None:
-        """A file in memory for each table, so that a process that is about to read one finds it whole."""
-        self._tables.append(_in_memory("routes", table_of(self._plan)))
-        if all(process.ready() for process in self._processes):
-            for old in self._tables[:-1]:
-                os.close(old)
-            self._tables = self._tables[-1:]
-
     def _close_unused(self) -> None:
         used = {(listener.address, listener.port) for listener in self._plan.listeners}
         for place in self._sockets.keys() - used:
             for each in self._sockets.pop(place):
                 each.close()
 
-    def _load(self) -> None:
-        """Every process takes the newest table; one that is only starting is told, and not waited for."""
-        for process in list(self._processes):
-            if process.ready():
-                answer = self._ask(process, f"routes load {_path(self._tables[-1])}")
-                if answer.strip() != "ok":
-                    self._say(f"HAProxy {process.process.pid} did not take its routes: {answer.strip() or 'no answer'}")
-            else:
-                self._tell_first(process)
+    def _load(self, process: _Process) -> None:
+        """The process takes the newest table; RegionError where it does not, though it lives."""
+        answer = self._ask(process, f"routes load {_path(self._table)}").strip()
+        if answer != "ok" and process.lives:
+            raise RegionError(
+                f"did not take its routes: {answer or 'no answer'}", where=f"HAProxy {process.process.pid}"
+            )
 
     # --- processes -----------------------------------------------------------------------------------------------
 
     def _replace(self) -> None:
-        """Starts a process with the configuration of now, which sends the ones before it to their end."""
-        before = [each.process for each in self._processes if each.process.poll() is None]
+        """Starts a process with the configuration of now, which sends the ones before it to their end.
+
+        Returns when it takes connections, in a tenth of a second. Raises RegionError when it does not: then the ones
+        before it go on.
+        """
+        before = [each.process for each in self._processes if each.lives]
         if not self._frontends:
             for old in before:
                 old.send_signal(signal.SIGUSR1)  # it ends with its last connection
+            self._running = ()
             return
         self._started += 1
+        self._replaced = time.monotonic()
         name = f"{self._started}.sock"
         with socket.socket(socket.AF_UNIX) as admin:
             # By way of the directory's descriptor: the path of a region may be longer than a socket's may (107).
             admin.bind(f"/proc/self/fd/{self._here}/{name}")
             (self._owned.directory / name).chmod(0o600)
             admin.listen(16)
-            inherited = Inherited(self._log.descriptor, admin.fileno(), _path(self._tables[-1]))
+            inherited = Inherited(self._log.descriptor, admin.fileno(), _path(self._table))
             path = self._owned.directory / f"{self._started}.cfg"
             path.write_text(config_of(self._frontends, inherited, self._site, self._owned.directory))
             argv = ["haproxy", "-db", "-f", str(path), *(["-sf", *(str(old.pid) for old in before)] if before else [])]
             listeners = [each.fileno() for sockets in self._sockets.values() for each in sockets]
-            with (self._owned.directory / "haproxy.log").open("ab") as log:
+            with (self._owned.directory / f"{self._started}.log").open("wb") as log:
                 started = subprocess.Popen(
                     cgroups.joining(self._groups, argv, visiting=False),
                     pass_fds=[self._log.descriptor, admin.fileno(), *listeners],
@@ -208,56 +215,55 @@ class HAProxy:
                     start_new_session=True,
                     env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
                 )
-        self._processes.append(_Process(started, name))
-        self._tell_first(self._processes[-1])
+        self._processes.append(_Process(started, self._started, self._connect(name)))
+        self._load(self._processes[-1])
+        if not self._processes[-1].lives:
+            raise RegionError(self._last_words(self._processes[-1]), where="haproxy")
+        self._running = self._frontends
 
-    def _tell_first(self, process: _Process) -> None:
-        if process.starting is not None:
-            process.starting.close()
-            process.starting = None
-        with contextlib.suppress(OSError):  # it ended: `look` finds out
-            process.starting = self._connect(process)
-            process.starting.sendall(f"routes load {_path(self._tables[-1])}\n".encode())
-            process.starting.setblocking(False)
-
-    def _connect(self, process: _Process) -> socket.socket:
+    def _connect(self, name: str) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(_ANSWER)
-        connection.connect(f"/proc/self/fd/{self._here}/{process.admin}")
+        with contextlib.suppress(OSError):  # the process ended at once: it will be asked, and not answer
+            connection.connect(f"/proc/self/fd/{self._here}/{name}")
+            connection.sendall(b"prompt\n")
+            _read_answer(connection)
         return connection
 
     def _ask(self, process: _Process, command: str) -> str:
         """What the process answers; "" where it has ended or doesn't answer."""
-        answer = b""
-        with contextlib.suppress(OSError), self._connect(process) as connection:
-            connection.sendall(f"{command}\n".encode())
-            while data := connection.recv(65536):
-                answer += data
-        return answer.decode()
+        with contextlib.suppress(OSError):
+            process.admin.sendall(f"{command}\n".encode())
+            return _read_answer(process.admin)
+        return ""
 
     def outstanding(self) -> dict[str, int]:
         counts: dict[str, int] = {}
         for process in self._processes:
-            if process.ready():
-                for line in self._ask(process, "show table outstanding data.conn_cur gt 0").splitlines():
-                    words = dict(word.split("=", 1) for word in line.split() if "=" in word)
-                    if "key" in words and "conn_cur" in words:
-                        counts[words["key"]] = counts.get(words["key"], 0) + int(words["conn_cur"])
+            for line in self._ask(process, "show table outstanding data.conn_cur gt 0").splitlines():
+                words = dict(word.split("=", 1) for word in line.split() if "=" in word)
+                if "key" in words and "conn_cur" in words:
+                    counts[words["key"]] = counts.get(words["key"], 0) + int(words["conn_cur"])
         return counts
 
     def look(self) -> None:
-        for process in [each for each in self._processes if each.process.poll() is not None]:
+        for process in self._processes[:-1]:
+            if _connections(self._ask(process, "show info")) <= 1:
+                process.admin.close()
+        for process in [each for each in self._processes if not each.lives]:
             self._processes.remove(process)
-            (self._owned.directory / process.admin).unlink(missing_ok=True)
-            if process.process.returncode not in (0, -15, 143):
-                self._say(f"HAProxy ended ({process.process.returncode}): {self._last_words()}")
-        if self._frontends and not self._processes and not self._closed:
+            process.admin.close()
+            if process.process.returncode:
+                self._say(f"HAProxy {process.process.pid} ended: {self._last_words(process)}")
+            for left in ("sock", "cfg", "log"):
+                (self._owned.directory / f"{process.number}.{left}").unlink(missing_ok=True)
+        missing = bool(self._frontends) and not self._processes
+        if (missing or self._frontends != self._running) and time.monotonic() > self._replaced + _PAUSE:
             self._replace()
 
-    def _last_words(self) -> str:
-        with contextlib.suppress(OSError):
-            return "\n".join((self._owned.directory / "haproxy.log").read_text(errors="replace").splitlines()[-10:])
-        return ""
+    def _last_words(self, process: _Process) -> str:
+        log = (self._owned.directory / f"{process.number}.log").read_text(errors="replace").splitlines()
+        return "\n".join([f"exit code {process.process.returncode}", *log[-10:]])
 
     def close(self) -> None:
         if self._closed:
@@ -266,17 +272,34 @@ class HAProxy:
         with contextlib.ExitStack() as last_first:
             last_first.callback(self._owned.remove)
             last_first.callback(os.close, self._here)
-            for descriptor in [*self._tables, *self._certificates.values()]:
-                last_first.callback(os.close, descriptor)
+            for descriptor in [self._table, *self._certificates.values()]:
+                if descriptor >= 0:
+                    last_first.callback(os.close, descriptor)
             for sockets in self._sockets.values():
                 for each in sockets:
                     last_first.callback(each.close)
             last_first.callback(self._log.close)
             for process in self._processes:
                 last_first.callback(process.process.wait)
-                if process.starting is not None:
-                    last_first.callback(process.starting.close)
+                last_first.callback(process.admin.close)
             last_first.callback(cgroups.remove, [group.path for group in self._groups])
+
+
+def _read_answer(connection: socket.socket) -> str:
+    """Up to the next prompt. Raises OSError where none comes."""
+    answer = b""
+    while not answer.endswith(b"\n> "):
+        data = connection.recv(65536)
+        if not data:
+            raise ConnectionResetError
+        answer += data
+    return answer[:-3].decode()
+
+
+def _connections(info: str) -> int:
+    """How many the process has, ours included; a process that doesn't say has ended, or is asked again later."""
+    found = re.search(r"^CurrConns: (\d+)$", info, re.MULTILINE)
+    return int(found[1]) if found else 2
 
 
 def _in_memory(name: str, text: str) -> int:
