@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from region import cgroups, netns, owner
+from region.acceptor import shut
 from region.balancer.config import Frontend, Inherited, config_of, error_pages, frontend_of
 from region.balancer.log import LogReader
 from region.balancer.table import table_of
@@ -167,6 +168,7 @@ class HAProxy:
         used = {(listener.address, listener.port) for listener in self._plan.listeners}
         for place in self._sockets.keys() - used:
             for each in self._sockets.pop(place):
+                shut(each, socket.SHUT_RDWR)  # for all who hold it: a process on its way out keeps it, and takes nobody
                 each.close()
 
     def _load(self, process: _Process) -> None:

@@ -173,6 +173,10 @@ class Shop:
         """Status and text of one request on a connection of its own."""
         return request(self.address, port, path, headers)
 
+    def outstanding(self) -> dict[str, int]:
+        assert self.service._door is not None
+        return self.service._door.outstanding()
+
     def close(self) -> None:
         self.service.close()
         for web in self.webs:
