@@ -5,7 +5,8 @@ runs, names the address to connect to, and the one server of the one backend con
 comes, goes or gets another certificate or idle timeout needs a new process, and no target needs a slot.
 
 All sockets are made by the region's process and inherited (`fd@`), the log is a pipe: a new process takes over without
-a moment in which nobody listens, and binds nothing itself.
+a moment in which nobody listens, and binds nothing itself. It runs in the site, where the targets are: its own
+`namespace` would do for one process, but one that is to end forgets it, and fails the requests that it still has.
 """
 
 from __future__ import annotations
@@ -49,10 +50,31 @@ def frontend_of(listener: Listener, descriptors: Sequence[int], certificate: str
 LOG_FORMAT = "%f %ST %[var(txn.answered)] %[var(txn.kind)] %[var(txn.group)] %[var(txn.target)] %ts %Tc %Tr %B"
 
 
-def config_of(frontends: Sequence[Frontend], inherited: Inherited, site: str, pages: Path) -> str:
-    """The text. `site` is the namespace in which targets are; `pages` is where `error_pages` were written."""
-    sections = [_head(inherited, pages), *(_frontend(each) for each in frontends), _backend(site)]
-    return "\n".join(sections)
+# The ten seconds of "timeout connect" are an ALB's 504, every other way of not connecting is its 502.
+_BACKEND = """\
+backend targets
+    http-request set-var(txn.since) date(0,ms)
+    http-request set-dst var(txn.ip)
+    http-request set-dst-port var(txn.port)
+    timeout server 60s
+    timeout tunnel 60s
+    http-request set-timeout server var(txn.idle)
+    http-request set-timeout tunnel var(txn.idle)
+    http-response set-var(txn.answered) int(1)
+    acl answered var(txn.answered) -m found
+    acl waited_for_connection date(0,ms),sub(txn.since) ge 9900
+    http-after-response set-status 504 if { status 503 } !answered waited_for_connection
+    http-after-response set-status 502 if { status 503 } !answered
+    server any 0.0.0.0:0
+
+backend outstanding
+    stick-table type string len 200 size 100k expire 1h store conn_cur
+"""
+
+
+def config_of(frontends: Sequence[Frontend], inherited: Inherited, pages: Path) -> str:
+    """The text. `pages` is where `error_pages` were written."""
+    return "\n".join([_head(inherited, pages), *(_frontend(each) for each in frontends), _BACKEND])
 
 
 def error_pages() -> dict[str, str]:
@@ -112,27 +134,4 @@ frontend {frontend.name}
     http-request set-header X-Forwarded-Proto {protocol}
     http-request set-header X-Forwarded-Port {frontend.port}
     default_backend targets
-"""
-
-
-def _backend(site: str) -> str:
-    # The ten seconds of "timeout connect" are an ALB's 504, every other way of not connecting is its 502.
-    return f"""\
-backend targets
-    http-request set-var(txn.since) date(0,ms)
-    http-request set-dst var(txn.ip)
-    http-request set-dst-port var(txn.port)
-    timeout server 60s
-    timeout tunnel 60s
-    http-request set-timeout server var(txn.idle)
-    http-request set-timeout tunnel var(txn.idle)
-    http-response set-var(txn.answered) int(1)
-    acl answered var(txn.answered) -m found
-    acl waited_for_connection date(0,ms),sub(txn.since) ge 9900
-    http-after-response set-status 504 if {{ status 503 }} !answered waited_for_connection
-    http-after-response set-status 502 if {{ status 503 }} !answered
-    server any 0.0.0.0:0 namespace {site}
-
-backend outstanding
-    stick-table type string len 200 size 100k expire 1h store conn_cur
 """

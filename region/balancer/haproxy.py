@@ -8,6 +8,7 @@ what connects while a process starts, or after one died, waits in their queue an
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import signal
@@ -105,7 +106,7 @@ class HAProxy:
         self._running: tuple[Frontend, ...] = ()
         self._plan = Plan()
         self._started = 0
-        self._replaced = 0.0
+        self._failed = -math.inf
         self._closed = False
         try:
             cgroups.create(self._groups, memory=None, cpus=None)
@@ -145,8 +146,9 @@ class HAProxy:
         self._plan, self._frontends = plan, frontends
         self._write_table()
         for process in self._processes:
-            self._load(process)
-        if self._frontends != self._running:
+            if process.admin.fileno() >= 0:  # else it was found without a connection, and is about to end
+                self._load(process)
+        if self._frontends != self._running and time.monotonic() > self._failed + _PAUSE:
             self._replace()
         self._close_unused()
 
@@ -194,7 +196,6 @@ class HAProxy:
             self._running = ()
             return
         self._started += 1
-        self._replaced = time.monotonic()
         name = f"{self._started}.sock"
         with socket.socket(socket.AF_UNIX) as admin:
             # By way of the directory's descriptor: the path of a region may be longer than a socket's may (107).
@@ -203,25 +204,30 @@ class HAProxy:
             admin.listen(16)
             inherited = Inherited(self._log.descriptor, admin.fileno(), _path(self._table))
             path = self._owned.directory / f"{self._started}.cfg"
-            path.write_text(config_of(self._frontends, inherited, self._site, self._owned.directory))
+            path.write_text(config_of(self._frontends, inherited, self._owned.directory))
             argv = ["haproxy", "-db", "-f", str(path), *(["-sf", *(str(old.pid) for old in before)] if before else [])]
             listeners = [each.fileno() for sockets in self._sockets.values() for each in sockets]
-            with (self._owned.directory / f"{self._started}.log").open("wb") as log:
-                started = subprocess.Popen(
-                    cgroups.joining(self._groups, argv, visiting=False),
-                    pass_fds=[self._log.descriptor, admin.fileno(), *listeners],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd="/",
-                    start_new_session=True,
-                    env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-                )
+            passed = [self._log.descriptor, admin.fileno(), *listeners]
+            started = netns.inside(self._site, lambda: self._spawn(argv, passed))
         self._processes.append(_Process(started, self._started, self._connect(name)))
+        self._failed = time.monotonic()  # unless it turns out well
         self._load(self._processes[-1])
         if not self._processes[-1].lives:
             raise RegionError(self._last_words(self._processes[-1]), where="haproxy")
-        self._running = self._frontends
+        self._failed, self._running = -math.inf, self._frontends
+
+    def _spawn(self, argv: Sequence[str], passed: Sequence[int]) -> subprocess.Popen[bytes]:
+        with (self._owned.directory / f"{self._started}.log").open("wb") as log:
+            return subprocess.Popen(
+                cgroups.joining(self._groups, argv, visiting=False),
+                pass_fds=passed,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            )
 
     def _connect(self, name: str) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
@@ -241,7 +247,7 @@ class HAProxy:
 
     def outstanding(self) -> dict[str, int]:
         counts: dict[str, int] = {}
-        for process in self._processes:
+        for process in [each for each in self._processes if each.admin.fileno() >= 0]:
             for line in self._ask(process, "show table outstanding data.conn_cur gt 0").splitlines():
                 words = dict(word.split("=", 1) for word in line.split() if "=" in word)
                 if "key" in words and "conn_cur" in words:
@@ -250,7 +256,7 @@ class HAProxy:
 
     def look(self) -> None:
         for process in self._processes[:-1]:
-            if _connections(self._ask(process, "show info")) <= 1:
+            if process.admin.fileno() >= 0 and _connections(self._ask(process, "show info")) <= 1:
                 process.admin.close()
         for process in [each for each in self._processes if not each.lives]:
             self._processes.remove(process)
@@ -260,7 +266,7 @@ class HAProxy:
             for left in ("sock", "cfg", "log"):
                 (self._owned.directory / f"{process.number}.{left}").unlink(missing_ok=True)
         missing = bool(self._frontends) and not self._processes
-        if (missing or self._frontends != self._running) and time.monotonic() > self._replaced + _PAUSE:
+        if (missing or self._frontends != self._running) and time.monotonic() > self._failed + _PAUSE:
             self._replace()
 
     def _last_words(self, process: _Process) -> str:

@@ -68,11 +68,11 @@ class NamespaceProber:
             self._thread.join()
 
     def _run(self) -> None:
-        netns.enter(self._site)
         try:
+            netns.enter(self._site)
             self._loop.run_forever()
             self._follow({})
-            self._loop.run_until_complete(asyncio.sleep(0))  # the cancelled ones end
+            self._loop.run_until_complete(_all_ended())
         finally:
             self._loop.close()
 
@@ -93,6 +93,12 @@ class NamespaceProber:
             self._heard()
             due += probe.interval
             await asyncio.sleep(max(0.0, due - self._loop.time()))
+
+
+async def _all_ended() -> None:
+    """Of the tasks that were cancelled, so that their connections are closed."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 async def ask(probe: Probe) -> Outcome:
