@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from region.addresses import Addresses
-from region.aws import autoscaling, dynamodb, ec2, elbv2, identity, route53, ssm
+from region.aws import autoscaling, cloudwatch, dynamodb, ec2, elbv2, identity, route53, ssm
 from region.aws.api_faults import ApiFaults
 from region.aws.server import Api, ApiServer
 from region.aws.world import Catalog, Settings, World
@@ -114,6 +114,7 @@ def _region(order: Order, catalog: Catalog, log: RegionLog, tell: Tell) -> Itera
         balancers = elbv2.install(world)
         stack.callback(balancers.close)
         stack.callback(autoscaling.install(world).close)
+        cloudwatch.install(world, balancers.metrics)
         names = route53.install(world)
         stack.callback(names.close)
         stack.enter_context(addresses.resolver(names.zones, log))

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,30 @@ def test_status_tells_a_group_its_load_balancer_and_their_health(made: Made, web
     shown = region.run("status").stdout
     assert "1xhealthy" in shown
     assert group.name in shown
+
+
+@pytest.mark.aws(
+    "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html"
+)
+def test_the_requests_of_a_load_balancer_are_counted_in_cloudwatch(made: Made, web_ami: str) -> None:
+    region, group = made.region, made.web_group(web_ami, 1)
+    for _ in range(5):
+        get(group.url)
+
+    def counted() -> bool:
+        now = datetime.now(UTC)
+        points = region.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/ApplicationELB",
+            MetricName="RequestCount",
+            Dimensions=[{"Name": "LoadBalancer", "Value": group.load_balancer.partition("loadbalancer/")[2]}],
+            StartTime=now - timedelta(minutes=5),
+            EndTime=now + timedelta(minutes=1),
+            Period=60,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return bool(sum(point["Sum"] for point in points) == 5)
+
+    region.wait("five requests are counted", counted)
 
 
 def test_logs_are_the_region_s_or_an_instance_s_console(region: RegionWorld, instance: str) -> None:
