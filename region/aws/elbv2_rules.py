@@ -124,7 +124,7 @@ def check_conditions(conditions: Sequence[Json]) -> None:
 def _check_networks(values: Sequence[str]) -> None:
     for value in values:
         try:
-            version = ipaddress.ip_network(value).version
+            version = ipaddress.ip_network(value, strict=False).version
         except ValueError:
             raise invalid(f"Condition value '{value}' is not a valid CIDR block") from None
         if version == 6:

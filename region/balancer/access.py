@@ -11,7 +11,8 @@ class Access:
 
     `balancer` and `group` are the values of CloudWatch's dimensions LoadBalancer (`app/NAME/ID`) and TargetGroup
     (`targetgroup/NAME/ID`, "" where none was chosen); `target` is the key of the target, "" where none was chosen.
-    `status` is what the client got, 460 where it went away before; `by_target` says whose answer that is.
+    `status` is what the client got, 460 where it went away before; `by_target` says whose answer that is;
+    `unconnected` that no connection to the target came about.
     `seconds` from when the request was sent to the target until its answer began, None where none did.
     """
 
@@ -21,7 +22,7 @@ class Access:
     group: str = ""
     target: str = ""
     by_target: bool = False
-    connected: bool = True
+    unconnected: bool = False
     seconds: float | None = None
 
 
@@ -39,12 +40,12 @@ def read_access(line: str) -> Access | None:
     kind_, name_, identity, _listener = name.split(":")
     code = int(status)
     by_target = answered != "-"
-    connected = int(connect) >= 0
+    unconnected = False
     if kind == "forward" and not by_target:
         if ended[:1] == "C":
             code = 460  # AWS: the client closed the connection before it had an answer
-        elif not connected:
-            code = 504 if ended[:1] == "s" else 502
+        elif int(connect) < 0:
+            unconnected, code = True, 504 if ended[:1] == "s" else 502
     if code <= 0 or (kind == "-" and code >= 500):
         return None
     return Access(
@@ -54,6 +55,6 @@ def read_access(line: str) -> Access | None:
         group="" if group == "-" else group,
         target="" if target == "-" else target,
         by_target=by_target,
-        connected=connected,
+        unconnected=unconnected,
         seconds=int(response) / 1000 if by_target and int(response) >= 0 else None,
     )

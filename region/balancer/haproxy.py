@@ -57,19 +57,6 @@ def release(record: owner.Record) -> None:
     cgroups.remove([Path(path) for path in record.cgroups])
 
 
-def sweep(directory: Path) -> list[str]:
-    """Ends the load balancers of a region whose process is dead (`directory` is the region's); their names."""
-    swept = []
-    for left in owner.abandoned(directory / "balancers"):
-        try:
-            release(left.record)
-            left.remove()
-            swept.append(left.directory.name)
-        finally:
-            left.release()
-    return swept
-
-
 @dataclass(frozen=True)
 class _Process:
     """One HAProxy; `number` names its files.

@@ -43,7 +43,7 @@ def samples_of(access: Access) -> Iterator[tuple[str, Dimensions, float]]:
     everywhere = [balancer, both] if access.group else [balancer]
     if access.target:  # AWS: only requests for which a target was chosen
         yield from (("RequestCount", each, 1) for each in everywhere)
-        if not access.connected:
+        if access.unconnected:
             yield from (("TargetConnectionErrorCount", each, 1) for each in everywhere)
     if access.by_target:
         yield from ((f"HTTPCode_Target_{family}_Count", each, 1) for each in everywhere)

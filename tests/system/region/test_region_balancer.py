@@ -8,6 +8,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -18,8 +19,10 @@ from typing import Any
 import pytest
 
 from bake.home import Home
-from region import cgroups
+from region import cgroups, netns
 from region.balancer import haproxy
+from region.balancer.words import Fixed, Listener, Plan, Rule
+from region.sweep import sweep
 from tests.system.region.balancer_site import Shop, Web, opened, wait
 
 pytestmark = pytest.mark.system
@@ -70,8 +73,6 @@ def _forward(*weighted: tuple[str, int]) -> dict[str, Any]:
 @pytest.mark.aws(AWS + "introduction.html")
 def test_requests_go_to_the_targets_in_turn_from_this_host_and_from_the_site(shop: Shop, pair: tuple[Web, Web]) -> None:
     assert sorted(shop.get()[1] for _ in range(4)) == ["one", "one", "two", "two"]
-    from region import netns
-
     assert sorted(netns.inside(shop.site.name, shop.get)[1] for _ in range(2)) == ["one", "two"]
 
 
@@ -190,8 +191,6 @@ def test_a_target_whose_checks_fail_is_left_out_and_comes_back(shop: Shop, pair:
 
 @pytest.mark.aws(AWS + "create-https-listener.html")
 def test_https_ends_at_the_load_balancer(shop: Shop, pair: tuple[Web, Web]) -> None:
-    import ssl
-
     acm = shop.client("acm")
     certificate = acm.request_certificate(DomainName="shop.example.com")["CertificateArn"]
     listener = shop.elb.create_listener(
@@ -301,17 +300,16 @@ def test_haproxy_that_is_killed_is_started_again_and_who_connects_meanwhile_wait
 
 def test_what_a_dead_owner_left_is_swept(shop: Shop, tmp_path: Path) -> None:
     """The owner is a process that makes a door and dies without a word."""
+    directory = tmp_path / "regions" / "left"
     child = os.fork()
     if not child:
-        from region.balancer.words import Fixed, Listener, Plan, Rule
-
-        door = haproxy.HAProxy(tmp_path, shop.site.name, print, lambda lines: None)
+        door = haproxy.HAProxy(directory, shop.site.name, print, lambda lines: None)
         name = "app:left:0123456789abcdef:0123456789abcdef"
         door.show(Plan((Listener(name, "127.77.254.20", 8080, (Rule(Fixed(200)),)),)))
         os._exit(0)
     os.waitpid(child, 0)
     assert not _refused("127.77.254.20", 8080)  # HAProxy is still there
-    [left] = [entry.name for entry in (tmp_path / "balancers").iterdir() if entry.is_dir()]
-    assert haproxy.sweep(tmp_path) == [left]
+    [left] = [entry.name for entry in (directory / "balancers").iterdir() if entry.is_dir()]
+    assert sweep(tmp_path, tmp_path / "runtime") == [left]
     assert _refused("127.77.254.20", 8080)
     assert not any(group.path.exists() for group in cgroups.discover(f"bakeboot-{left}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 from collections import Counter
 from collections.abc import Iterator
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.system
 
 ADDRESS, PORT = "127.77.254.10", 8080
 NAME = "app:shop:0123456789abcdef:0123456789abcdef"
-AWS = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-listeners.html"
+LISTENERS = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-listeners.html"
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,7 @@ CASES = [
 ]
 
 
+@pytest.mark.aws(LISTENERS + "#rule-condition-types")
 @pytest.mark.parametrize(("condition", "request_", "holds"), CASES)
 def test_a_condition_holds(
     door: HAProxy, condition: Condition, request_: tuple[str, str, tuple[tuple[str, str], ...]], holds: bool
@@ -115,6 +117,7 @@ def test_a_condition_holds(
     assert ask(*request_)[0] == (200 if holds else 404)
 
 
+@pytest.mark.aws(LISTENERS + "#listener-rule-priority")
 def test_the_first_rule_decides_and_all_its_conditions_must_hold(door: HAProxy) -> None:
     both = (Condition("path", ("/a*",)), Condition("method", ("GET",)))
     first, second = Rule(Fixed(201), both), Rule(Fixed(202), (Condition("path", ("/a*",)),))
@@ -122,12 +125,14 @@ def test_the_first_rule_decides_and_all_its_conditions_must_hold(door: HAProxy) 
     assert [ask("/ab")[0], ask("/ab", "POST")[0], ask("/b")[0]] == [201, 202, 404]
 
 
+@pytest.mark.aws(LISTENERS + "#fixed-response-actions")
 def test_a_fixed_response_is_told_as_it_is(door: HAProxy) -> None:
     door.show(plan(Rule(Fixed(418, "application/json", '{"a": "\\"\n"}'))))
     status, body, headers = ask()
     assert (status, body, headers["content-type"]) == (418, '{"a": "\\"\n"}', "application/json")
 
 
+@pytest.mark.aws(LISTENERS + "#redirect-actions")
 @pytest.mark.parametrize(
     ("redirect", "location"),
     [
@@ -188,8 +193,6 @@ def test_a_bound_address_is_the_doors_until_a_plan_without_it(any_door: Door) ->
 
 
 def test_an_address_that_somebody_has_is_refused(any_door: Door) -> None:
-    import socket
-
     with socket.create_server((ADDRESS, 8099)):
         if isinstance(any_door, FakeDoor):
             any_door.taken.add(8099)
