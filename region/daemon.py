@@ -113,7 +113,6 @@ def _region(order: Order, catalog: Catalog, log: RegionLog, tell: Tell) -> Itera
         stack.callback(instances.close)
         balancers = elbv2.install(world)
         stack.callback(balancers.close)
-        cloudwatch.install(world, balancers.metrics)
         stack.callback(autoscaling.install(world).close)
         cloudwatch.install(world, balancers.metrics)
         names = route53.install(world)

@@ -70,8 +70,8 @@ def test_a_request_counts_for_its_load_balancer_and_what_targets_do_for_their_gr
 
 def test_values_are_kept_by_the_minute_and_for_some_hours() -> None:
     metrics = Metrics()
-    for now in (1200, 1259, 1260):
-        metrics.add("RequestCount", (("LoadBalancer", "app/shop/0123"),), 1, now)
+    for second in (1200, 1259, 1260):
+        metrics.add("RequestCount", (("LoadBalancer", "app/shop/0123"),), 1, second)
     assert [(series.minute, series.counts) for series in metrics.series(0, 10_000)] == [(1200, {1: 2}), (1260, {1: 1})]
     metrics.add("RequestCount", (), 1, 1260 + 4 * 3600)
     assert [series.dimensions for series in metrics.series(0, 100_000)] == [()]
