@@ -38,7 +38,7 @@ test: packages venv ## every test: lint, units, and the system tests that bake a
 	$(BIN)/python -m pytest
 
 unit: venv ## the unit tests alone, in seconds
-	$(BIN)/python -m pytest --ignore=tests/system -m "not house"
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --ignore=tests/system -m "not house"
 
 system: packages venv ## the system tests alone (root)
 	$(BIN)/python -m pytest -m system
