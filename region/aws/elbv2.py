@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, cast
 
 import moto.elbv2.models as moto_models
+from moto.ec2.models import ec2_backends
 from moto.elbv2.models import ELBv2Backend, FakeLoadBalancer, elbv2_backends
 
 from region.aws import elbv2_rules as rules
 from region.aws.elbv2_backend import RegionElbv2
 from region.aws.elbv2_certificates import pem_of
-from region.aws.elbv2_models import Listener, LoadBalancer, Registration, TargetGroup
+from region.aws.elbv2_models import Listener, LoadBalancer, Look, Registration, TargetGroup
 from region.aws.world import World
 from region.balancer import words
 from region.balancer.access import listener_name, read_access
@@ -30,6 +31,7 @@ class Balancers:
 
     def __init__(self, world: World, door: Callable[[], Door], prober: Callable[[], Prober]) -> None:
         self._world = world
+        self._account, self._aws_region = world.settings.account, world.settings.aws_region
         self._make_door, self._make_prober = door, prober
         self._door: Door | None = None
         self._prober: Prober | None = None
@@ -48,9 +50,9 @@ class Balancers:
             group = self._backend.target_groups.get(target_group_arn)
             if not isinstance(group, TargetGroup):
                 return None
-            balancers = self.balancers_of(group)
+            look = self.look()
             states = [
-                group.standing(each, balancers).state
+                group.standing(each, look).state
                 for each in group.registrations.values()
                 if each.target_id == instance_id
             ]
@@ -96,12 +98,21 @@ class Balancers:
             self._door = self._make_door()
         self._door.bind(address, port)
 
-    def balancers_of(self, group: TargetGroup) -> list[FakeLoadBalancer]:
-        return [balancer for balancer in self._balancers() if group.arn in _groups_named(balancer)]
+    def look(self) -> Look:
+        instances = {
+            instance.id: instance
+            for reservation in ec2_backends[self._account][self._aws_region].reservations.values()
+            for instance in reservation.instances
+        }
+        named: dict[str, list[FakeLoadBalancer]] = {}
+        for balancer in self._balancers():
+            for arn in _groups_named(balancer):
+                named.setdefault(arn, []).append(balancer)
+        return Look(instances, named)
 
-    def apply(self) -> None:
+    def apply(self, look: Look | None = None) -> None:
         """Shows what now is; an error is logged, and the next look tries again."""
-        plan = self._plan()
+        plan = self._plan(look or self.look())
         if plan == self._shown or (not plan.listeners and self._door is None):
             return
         if self._door is None:
@@ -116,19 +127,19 @@ class Balancers:
 
     def tick(self, now: float) -> None:
         """One look: what the checks heard, what drained, who is there, and what follows for the door."""
+        look = self.look()
         self._hear()
         for group in self._groups():
-            balancers = self.balancers_of(group)
             for registration in list(group.registrations.values()):
-                self._follow(group, registration, balancers, now)
+                self._follow(group, registration, look, now)
         for balancer in self._balancers():
             balancer.state = "active"
-        self.apply()
-        self._watch()
+        self.apply(look)
+        self._watch(look)
         self._look_at_door()
         if now - self._counted >= _COUNTED or now < self._counted:
             self._counted = now
-            self._count(now)
+            self._count(look, now)
 
     def _look_at_door(self) -> None:
         if self._door is not None:
@@ -150,29 +161,41 @@ class Balancers:
                 group, registration = known[key]
                 registration.health = after(registration.health, outcome, group.check)
 
-    def _follow(
-        self, group: TargetGroup, registration: Registration, balancers: Sequence[FakeLoadBalancer], now: float
-    ) -> None:
-        state = group.instance_state(registration)
+    def _follow(self, group: TargetGroup, registration: Registration, look: Look, now: float) -> None:
+        state = group.instance_state(registration, look)
         if state == "terminated":
             group.forget(registration)
         elif registration.deregistered is not None:
             if now >= registration.deregistered + group.delay:
                 group.forget(registration)
+                self._cut(group.address_of(registration, look), registration.port, look)
         elif state == "shutting-down":
             group.deregister([{"Id": registration.target_id, "Port": registration.port}])
-        elif group.standing(registration, balancers).state == "unused":
+        elif group.standing(registration, look).state == "unused":
             registration.health = Health()
         elif registration.health == Health():
             registration.health = CHECKING
 
-    def _watch(self) -> None:
+    def _cut(self, address: str, port: int, look: Look) -> None:
+        """AWS (HTTP 502): the delay elapsed for a request that a deregistered target handles.
+
+        A target of another group at the same place keeps its requests, since the door can't tell them apart.
+        """
+        places = {
+            (group.address_of(each, look), each.port)
+            for group in self._groups()
+            for each in group.registrations.values()
+        }
+        if self._door is not None and (address, port) not in places:
+            self._door.cut(address, port)
+
+    def _watch(self, look: Look) -> None:
         probes = {}
         for group in self._groups():
-            balancers, check = self.balancers_of(group), group.check
+            check = group.check
             for registration in group.registrations.values():
-                address = group.address_of(registration)
-                if address and group.standing(registration, balancers).state in ("initial", "healthy", "unhealthy"):
+                address = group.address_of(registration, look)
+                if address and group.standing(registration, look).state in ("initial", "healthy", "unhealthy"):
                     probes[_target_key(group, registration)] = Probe(
                         address, check.port or registration.port, check.path, check.interval, check.timeout
                     )
@@ -181,41 +204,23 @@ class Balancers:
         if self._prober is not None:
             self._prober.watch(probes)
 
-    def _count(self, now: float) -> None:
+    def _count(self, look: Look, now: float) -> None:
         for group in self._groups():
-            balancers = self.balancers_of(group)
-            states = [group.standing(each, balancers).state for each in group.registrations.values()]
+            states = [group.standing(each, look).state for each in group.registrations.values()]
             healthy = states.count("healthy")
             unhealthy = states.count("unhealthy") + states.count("initial")
-            for balancer in balancers:
+            for balancer in look.named.get(group.arn, ()):
                 self.metrics.hosts(rules.dimension(balancer.arn), rules.dimension(group.arn), healthy, unhealthy, now)
 
     # --- the plan ------------------------------------------------------------------------------------------------
 
-    def _plan(self) -> words.Plan:
+    def _plan(self, look: Look) -> words.Plan:
         listeners = tuple(_listener(balancer, each) for balancer in self._balancers() for each in _listeners(balancer))
-        named = {arn for balancer in self._balancers() for arn in _groups_named(balancer)}
-        return words.Plan(listeners, tuple(self._group(each) for each in self._groups() if each.arn in named))
-
-    def _group(self, group: TargetGroup) -> words.Group:
-        balancers = self.balancers_of(group)
-        states = {key: group.standing(each, balancers).state for key, each in group.registrations.items()}
-        # AWS: the healthy ones; where none is, every one that is registered ("fails open").
-        wanted = ("healthy",) if "healthy" in states.values() else ("initial", "unhealthy")
-        targets = [
-            words.Target(_target_key(group, each), address, each.port)
-            for key, each in group.registrations.items()
-            if states[key] in wanted and (address := group.address_of(each))
-        ]
-        return words.Group(
-            rules.dimension(group.arn),
-            tuple(targets),
-            cast(words.Algorithm, group.attributes["load_balancing.algorithm.type"]),
-        )
+        return words.Plan(listeners, tuple(_group(each, look) for each in self._groups() if each.arn in look.named))
 
     @property
     def _backend(self) -> ELBv2Backend:
-        return elbv2_backends[self._world.settings.account][self._world.settings.aws_region]
+        return elbv2_backends[self._account][self._aws_region]
 
     def _balancers(self) -> list[LoadBalancer]:
         return [each for each in self._backend.load_balancers.values() if isinstance(each, LoadBalancer)]
@@ -248,6 +253,22 @@ def _listener(balancer: LoadBalancer, listener: Listener) -> words.Listener:
         ),
         idle=balancer.idle,
         certificate=pem_of(listener),
+    )
+
+
+def _group(group: TargetGroup, look: Look) -> words.Group:
+    states = {key: group.standing(each, look).state for key, each in group.registrations.items()}
+    # AWS: the healthy ones; where none is, every one that is registered ("fails open").
+    wanted = ("healthy",) if "healthy" in states.values() else ("initial", "unhealthy")
+    targets = [
+        words.Target(_target_key(group, each), address, each.port)
+        for key, each in group.registrations.items()
+        if states[key] in wanted and (address := group.address_of(each, look))
+    ]
+    return words.Group(
+        rules.dimension(group.arn),
+        tuple(targets),
+        cast(words.Algorithm, group.attributes["load_balancing.algorithm.type"]),
     )
 
 

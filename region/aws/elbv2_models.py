@@ -8,7 +8,7 @@ for your Application Load Balancers" (deregistration delay) say.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -21,13 +21,23 @@ from region.balancer.health import Check, Health, codes
 _MODULE = "moto.elbv2.models"
 
 
+@dataclass(frozen=True)
+class Look:
+    """What there is at one moment, gathered once for many questions.
+
+    `instances` of EC2 by their ids; `named` are the load balancers with a rule that names a target group, by its ARN.
+    """
+
+    instances: Mapping[str, Any]
+    named: Mapping[str, Sequence[FakeLoadBalancer]]
+
+
 class Region(Protocol):
     """What a model asks of the service that holds it."""
 
     def now(self) -> float: ...
 
-    def balancers_of(self, group: TargetGroup) -> list[FakeLoadBalancer]:
-        """The load balancers with a rule that names the group."""
+    def look(self) -> Look: ...
 
 
 @dataclass
@@ -103,7 +113,7 @@ class TargetGroup(FakeTargetGroup):
     @property
     def load_balancer_arns(self) -> list[str]:
         """Of the rules as they are: moto only ever adds to its own list."""
-        return [balancer.arn for balancer in self.region.balancers_of(self)]
+        return [balancer.arn for balancer in self.region.look().named.get(self.arn, ())]
 
     @load_balancer_arns.setter
     def load_balancer_arns(self, _arns: list[str]) -> None:
@@ -167,7 +177,7 @@ class TargetGroup(FakeTargetGroup):
             known = self.registrations.get((target["Id"], int(target.get("Port") or self.port)))
             if known is not None and known.deregistered is None:
                 known.deregistered = now
-                if not in_use or not self.delay:
+                if not in_use:
                     del self.registrations[known.target_id, known.port]
 
     def deregister_terminated_instances(self, instance_ids: list[str]) -> None:
@@ -177,35 +187,33 @@ class TargetGroup(FakeTargetGroup):
     def forget(self, registration: Registration) -> None:
         self.registrations.pop((registration.target_id, registration.port), None)
 
-    def address_of(self, registration: Registration) -> str:
+    def address_of(self, registration: Registration, look: Look) -> str:
         """The target's address in the site; "" when it has none (any more)."""
         if self.target_type == "ip":
             return registration.target_id
-        instance = self.ec2_backend.get_instance_by_id(registration.target_id)
+        instance = look.instances.get(registration.target_id)
         return str(instance.private_ip or "") if instance is not None else ""
 
-    def instance_state(self, registration: Registration) -> str:
+    def instance_state(self, registration: Registration, look: Look) -> str:
         if self.target_type == "ip":
             return "running"
-        instance = self.ec2_backend.get_instance_by_id(registration.target_id)
+        instance = look.instances.get(registration.target_id)
         return str(instance.state) if instance is not None else "terminated"
 
-    def standing(self, registration: Registration, balancers: Sequence[FakeLoadBalancer]) -> Standing:
-        """`balancers` are those with a rule that names the group."""
+    def standing(self, registration: Registration, look: Look) -> Standing:
         if registration.deregistered is not None:
             return _DRAINING
+        balancers = look.named.get(self.arn, ())
         if not balancers:
             return _NOT_IN_USE
-        if self.instance_state(registration) in ("stopping", "stopped"):
+        if self.instance_state(registration, look) in ("stopping", "stopped"):
             return _STOPPED
-        if self.target_type != "ip" and not self._zone_enabled(registration, balancers):
-            return _OTHER_ZONE
+        if self.target_type != "ip":
+            instance = look.instances.get(registration.target_id)
+            zone = instance._placement.zone if instance is not None else ""
+            if all(zone != subnet.availability_zone for balancer in balancers for subnet in balancer.subnets):
+                return _OTHER_ZONE
         return Standing(registration.health.state, registration.health.reason, registration.health.description)
-
-    def _zone_enabled(self, registration: Registration, balancers: Sequence[FakeLoadBalancer]) -> bool:
-        instance = self.ec2_backend.get_instance_by_id(registration.target_id)
-        zone = instance._placement.zone if instance is not None else ""
-        return any(zone == subnet.availability_zone for balancer in balancers for subnet in balancer.subnets)
 
     # --- what is told --------------------------------------------------------------------------------------------
 
@@ -213,7 +221,7 @@ class TargetGroup(FakeTargetGroup):
         """Of a target that is asked for by name, registered or not."""
         port = int(target.get("Port") or self.port)
         known = self.registrations.get((target["Id"], port))
-        standing = self.standing(known, self.region.balancers_of(self)) if known else _NOT_REGISTERED
+        standing = self.standing(known, self.region.look()) if known else _NOT_REGISTERED
         checked = self.check.port or port
         return FakeHealthStatus(
             target["Id"],

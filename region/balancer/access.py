@@ -46,6 +46,8 @@ def read_access(line: str) -> Access | None:
             code = 460  # AWS: the client closed the connection before it had an answer
         elif int(connect) < 0:
             unconnected, code = True, 504 if ended[:1] == "s" else 502
+        elif code == 503:
+            code = 502  # HAProxy's word for what was cut short
     if code <= 0 or (kind == "-" and code >= 500):
         return None
     return Access(

@@ -45,6 +45,9 @@ class Door(Protocol):
     def outstanding(self) -> dict[str, int]:
         """How many requests each target (by key) is answering now; those with none may be missing."""
 
+    def cut(self, address: str, port: int) -> None:
+        """Ends the requests that the target there is answering: who has got nothing of an answer gets a 502."""
+
     def look(self) -> None:
         """Ends what has finished and starts what died."""
 
@@ -132,9 +135,8 @@ class HAProxy:
         )
         self._plan, self._frontends = plan, frontends
         self._write_table()
-        for process in self._processes:
-            if process.admin.fileno() >= 0:  # else it was found without a connection, and is about to end
-                self._load(process)
+        for process in self._heard():
+            self._load(process)
         if self._frontends != self._running and time.monotonic() > self._failed + _PAUSE:
             self._replace()
         self._close_unused()
@@ -234,16 +236,25 @@ class HAProxy:
 
     def outstanding(self) -> dict[str, int]:
         counts: dict[str, int] = {}
-        for process in [each for each in self._processes if each.admin.fileno() >= 0]:
+        for process in self._heard():
             for line in self._ask(process, "show table outstanding data.conn_cur gt 0").splitlines():
                 words = dict(word.split("=", 1) for word in line.split() if "=" in word)
                 if "key" in words and "conn_cur" in words:
                     counts[words["key"]] = counts.get(words["key"], 0) + int(words["conn_cur"])
         return counts
 
+    def _heard(self) -> list[_Process]:
+        """Those that are told what changes; another was found without a connection, and is about to end."""
+        return [each for each in self._processes if each.admin.fileno() >= 0]
+
+    def cut(self, address: str, port: int) -> None:
+        for process in self._heard():
+            for session in sessions_to(address, port, self._ask(process, "show sess all")):
+                self._ask(process, f"shutdown session {session}")
+
     def look(self) -> None:
-        for process in self._processes[:-1]:
-            if process.admin.fileno() >= 0 and _connections(self._ask(process, "show info")) <= 1:
+        for process in self._heard():
+            if process is not self._processes[-1] and _connections(self._ask(process, "show info")) <= 1:
                 process.admin.close()
         for process in [each for each in self._processes if not each.lives]:
             self._processes.remove(process)
@@ -289,6 +300,13 @@ def _read_answer(connection: socket.socket) -> str:
             raise ConnectionResetError
         answer += data
     return answer[:-3].decode()
+
+
+def sessions_to(address: str, port: int, told: str) -> list[str]:
+    """The names of the sessions with a server at this address, in HAProxy's own words on all sessions."""
+    sessions = re.split(r"^(?=0x)", told, flags=re.MULTILINE)
+    server = re.compile(rf"^\s+server=any .* addr={re.escape(address)}:{port}$", re.MULTILINE)
+    return [each.partition(":")[0] for each in sessions if server.search(each)]
 
 
 def _connections(info: str) -> int:

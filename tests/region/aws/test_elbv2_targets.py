@@ -90,9 +90,11 @@ def test_a_deregistered_target_drains_for_the_delay_and_is_then_unknown(site: Si
     clock.now += 299
     site.look()
     assert site.states(site.blue) == ["draining"]
+    assert site.door.cuts == []
     clock.now += 1
     site.look()
     assert site.states(site.blue) == []
+    assert len(site.door.cuts) == 1
     assert site.service.state_of(site.blue, instance) is None
     assert site.health(site.blue, Targets=[{"Id": instance}])[0]["Reason"] == "Target.NotRegistered"
 
@@ -107,6 +109,15 @@ def test_a_draining_target_without_a_request_is_drained(site: Site) -> None:
     site.door.busy.clear()
     assert site.service.drained(site.blue, instance)
     assert site.states(site.blue) == ["draining"]  # AWS: it is shown so until the delay is over
+
+
+def test_a_place_that_is_another_groups_target_too_is_not_cut_off(site: Site, clock: FakeClock) -> None:
+    instance = site.registered(site.blue)
+    site.elb.register_targets(TargetGroupArn=site.green, Targets=[{"Id": instance}])
+    site.elb.deregister_targets(TargetGroupArn=site.blue, Targets=[{"Id": instance}])
+    clock.now += 300
+    site.look()
+    assert (site.states(site.blue), site.door.cuts) == ([], [])
 
 
 def test_a_draining_target_that_is_registered_again_begins_anew(site: Site) -> None:

@@ -19,6 +19,7 @@ class FakeDoor:
         self.bound: set[tuple[str, int]] = set()
         self.taken: set[int] = set()
         self.busy: dict[str, int] = {}
+        self.cuts: list[tuple[str, int]] = []
         self.closed = False
 
     @property
@@ -38,6 +39,9 @@ class FakeDoor:
 
     def outstanding(self) -> dict[str, int]:
         return dict(self.busy)
+
+    def cut(self, address: str, port: int) -> None:
+        self.cuts.append((address, port))
 
     def look(self) -> None:
         pass

@@ -26,6 +26,7 @@ def access(status: int, kind: str = "forward", *, by_target: bool = False, **mor
         (f"{NAME} 503 - {CHOSEN} sC -1 -1 99", access(504, unconnected=True)),  # no answer in 10 s
         (f"{NAME} 502 - {CHOSEN} SH 0 -1 99", access(502)),
         (f"{NAME} 504 - {CHOSEN} sH 0 -1 99", access(504)),
+        (f"{NAME} 503 - {CHOSEN} KH 0 -1 99", access(502)),  # cut: the deregistration delay is over
         (f"{NAME} -1 - {CHOSEN} CH 0 -1 0", access(460)),
         (f"{NAME} 101 1 {CHOSEN} -- 0 1 99", access(101, by_target=True, seconds=0.001)),
         (f"{NAME} 404 - fixed - - LR -1 -1 97", access(404, "fixed")),

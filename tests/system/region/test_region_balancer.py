@@ -156,6 +156,22 @@ def test_a_draining_target_finishes_its_request_and_gets_no_other(shop: Shop, pa
     wait("it is drained", lambda: shop.service.drained(shop.blue, third.address), timeout=2)
 
 
+@pytest.mark.aws(AWS + "load-balancer-troubleshooting.html#http-502-issues")
+def test_a_request_that_outlasts_the_delay_is_a_502(shop: Shop, rule: Any) -> None:
+    group = shop.group("short")
+    delay = {"Key": "deregistration_delay.timeout_seconds", "Value": "0"}
+    shop.elb.modify_target_group_attributes(TargetGroupArn=group, Attributes=[delay])
+    rule((group, 1))
+    web = shop.web("short", group)
+    answers: list[tuple[int, str]] = []
+    slow = threading.Thread(target=lambda: answers.append(shop.get("/rule?s=5")))
+    slow.start()
+    wait("it has its request", lambda: shop.outstanding())
+    shop.elb.deregister_targets(TargetGroupArn=group, Targets=[{"Id": web.address}])
+    slow.join(timeout=3)
+    assert [status for status, _ in answers] == [502]
+
+
 @pytest.mark.aws(AWS + "edit-target-group-attributes.html#modify-routing-algorithm")
 def test_least_outstanding_requests_goes_round_the_busy_one(shop: Shop, rule: Any) -> None:
     group = shop.group("least")
