@@ -272,8 +272,16 @@ class RegionElbv2(ELBv2Backend):
     # --- target groups -------------------------------------------------------------------------------------------
 
     def create_target_group(self, name: str, **kwargs: Any) -> FakeTargetGroup:
+        """AWS, CreateTargetGroup: with the same settings each call succeeds."""
         groups.check_group(kwargs)
-        return super().create_target_group(name, **kwargs)
+        asked = {key: value for key, value in kwargs.items() if key != "tags"}
+        for existing in self.target_groups.values():
+            if existing.name == name and isinstance(existing, TargetGroup) and existing.asked == asked:
+                return existing
+        group = super().create_target_group(name, **kwargs)
+        assert isinstance(group, TargetGroup)
+        group.asked = asked
+        return group
 
     def modify_target_group(
         self,
@@ -343,6 +351,7 @@ class RegionElbv2(ELBv2Backend):
         self.service.apply()
 
     def describe_target_health(self, target_group_arn: str, targets: list[dict[str, Any]]) -> list[FakeHealthStatus]:
+        self.service.apply()  # what is told holds: an instance that stopped a moment ago gets no more requests
         group = self._group(target_group_arn)
         wanted = targets or [{"Id": each.target_id, "Port": each.port} for each in group.registrations.values()]
         return [group.health_for(target) for target in wanted]

@@ -109,6 +109,7 @@ class TargetGroup(FakeTargetGroup):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.registrations: dict[tuple[str, int], Registration] = {}
+        self.asked: dict[str, Any] = {}  # the settings with which it was made
 
     @property
     def load_balancer_arns(self) -> list[str]:

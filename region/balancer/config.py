@@ -97,6 +97,8 @@ def _head(inherited: Inherited, pages: Path) -> str:
 global
     nbthread 1
     fd-hard-limit 20000
+    # AWS ("HTTP 400"): 64K for all headers of a request.
+    tune.bufsize 65536
     log fd@{inherited.log} format raw local0 info
     stats socket fd@{inherited.admin} level admin
     stats timeout 24d

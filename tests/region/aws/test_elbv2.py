@@ -230,6 +230,13 @@ def test_what_a_target_group_can_not_be(site: Site) -> None:
         site.elb.modify_target_group_attributes(TargetGroupArn=site.blue, Attributes=[attribute])
 
 
+def test_a_group_that_is_made_twice_is_one_where_it_is_the_same(site: Site) -> None:
+    assert site.group("blue") == site.blue
+    with pytest.raises(ClientError) as error:
+        site.group("blue", Port=9000)
+    assert code_of(error) == "DuplicateTargetGroupName"
+
+
 def test_a_modified_check_is_the_next_one(site: Site) -> None:
     instance = site.registered(site.blue)
     site.look()

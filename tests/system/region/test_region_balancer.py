@@ -88,6 +88,12 @@ def test_the_target_hears_who_asks_how_and_gets_a_trace(shop: Shop, pair: tuple[
     assert re.fullmatch(rf"Self=1-[0-9a-f]{{8}}-[0-9a-f]{{24}};{root}", headers["x-amzn-trace-id"])
 
 
+@pytest.mark.aws(AWS + "load-balancer-troubleshooting.html#http-400-issues")
+def test_headers_may_be_long_but_not_longer_than_64k(shop: Shop, pair: tuple[Web, Web]) -> None:
+    assert shop.get("/", **{f"x_{number}": "y" * 10_000 for number in range(5)})[0] == 200
+    assert shop.get("/", **{f"x_{number}": "y" * 10_000 for number in range(7)})[0] == 400
+
+
 @pytest.mark.aws(AWS + "load-balancer-troubleshooting.html")
 @pytest.mark.parametrize("path", ["/cut", "/rubbish"])
 def test_a_bad_answer_is_a_502_and_is_not_asked_for_again(shop: Shop, pair: tuple[Web, Web], path: str) -> None:
