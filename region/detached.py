@@ -59,22 +59,27 @@ def _started(place: Place, command: Sequence[str], say: Callable[[str], None], d
                 os.close(descriptor)
     if "ready" in last:
         return True
-    _reap(process)
+    code = _reap(process)
     if "held" in last:
         return False
     if "error" in last:
         where = last.get("where") or f"region {place.name}"
         raise RegionError(last["error"], where=where, hint=last.get("hint") or _logs(place))
+    if "bug" not in last and code != 1:  # it was ended, or refused before it could say so
+        what = (
+            f"its process was ended by {signal.Signals(-code).name}" if code < 0 else said.read_text(errors="replace")
+        )
+        raise RegionError(what.strip() or f"its process ended with {code}", where=f"region {place.name}")
     raise RuntimeError(f"the region's process ended:\n{last.get('bug') or said.read_text(errors='replace')}")
 
 
-def _reap(process: int) -> None:
-    """Until a child that was told to end has ended; it is killed where that takes too long."""
+def _reap(process: int) -> int:
+    """Until a child that was told to end has ended; it is killed where that takes too long. Its exit code."""
     handle = os.pidfd_open(process)
     try:
         if not select.select([handle], [], [], _DOWN)[0]:
             os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     finally:
         os.close(handle)
 

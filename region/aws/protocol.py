@@ -87,10 +87,10 @@ class Call:
                 found = json.loads(self.body or b"{}")
                 return found if isinstance(found, dict) else {}
             if self.protocol in ("query", "ec2") and self.body:
-                return dict(parse_qsl(self.body.decode(), keep_blank_values=True))
+                return _firsts(self.body.decode())
         except ValueError:
             return {}
-        return dict(parse_qsl(self.query, keep_blank_values=True))
+        return _firsts(self.query)
 
     def members(self, name: str) -> Sequence[str]:
         """The texts of a list parameter of the query protocols: `Name.1`, or `Name.member.1`, and so on; in order."""
@@ -99,6 +99,14 @@ class Call:
             (int(match[1]), str(text)) for key, text in self.parameters.items() if (match := pattern.fullmatch(key))
         ]
         return [text for _, text in sorted(found)]
+
+
+def _firsts(text: str) -> dict[str, str]:
+    """The parameters of a query; of one that is there twice the first counts, as it does for moto."""
+    found: dict[str, str] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        found.setdefault(name, value)
+    return found
 
 
 def read(environ: WSGIEnvironment) -> Call:
@@ -149,7 +157,7 @@ def _protocol(
         return "cbor", found[1]
     form = body.decode("latin-1") if content_type.startswith("application/x-www-form-urlencoded") else ""
     for text in (form, query):
-        if "Action=" in text and (action := dict(parse_qsl(text)).get("Action")):
+        if "Action=" in text and (action := _firsts(text).get("Action")):
             return ("ec2" if service == "ec2" else "query"), action
     if form:
         return ("ec2" if service == "ec2" else "query"), ""

@@ -12,10 +12,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moto.backends import list_of_moto_modules
 from moto.core.common_models import BaseModel
+from moto.core.responses import BaseResponse
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from region.aws import api_faults, protocol
@@ -52,6 +53,7 @@ class Api:
         self._identity = Identity(world)
         self._moto: WSGIApplication = Moto(create_backend_app)
         setattr(BaseModel, "__new__", _made)  # noqa: B010 - mypy lets nobody assign a method
+        setattr(BaseResponse, "querystring", property(_asked, _keep_asked))  # noqa: B010
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "/")
@@ -147,6 +149,20 @@ class Moto(DomainDispatcherApplication):
 def _made(cls: type[BaseModel], *args: object, **settings: object) -> BaseModel:
     """A new object of moto's, of which nobody keeps a list: moto does for its dashboard, for ever."""
     return object.__new__(cls)
+
+
+def _asked(self: BaseResponse) -> dict[str, Any]:
+    """What moto takes parameters from before all else: of a call in JSON nothing, since that asks with its body alone.
+
+    moto would read the query, the headers, or the body's text as if it were a query: a value with `&Name=` in it named
+    another parameter, and one that the caller may not read was read.
+    """
+    found: dict[str, Any] = vars(self)["querystring"]
+    return {} if "x-amz-target" in self.normalized_request.headers else found
+
+
+def _keep_asked(self: BaseResponse, found: dict[str, Any]) -> None:
+    vars(self)["querystring"] = found
 
 
 def _called(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:

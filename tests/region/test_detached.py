@@ -71,6 +71,18 @@ def test_a_bug_is_a_bug_also_when_it_could_not_say_so(place: Place, end: str) ->
         start(place, end)
 
 
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "its process was ended by SIGKILL"),
+        ('print("stopped", file=sys.stderr); raise SystemExit(130)', "stopped"),
+    ],
+)
+def test_one_that_is_ended_while_it_comes_up_is_no_bug(place: Place, end: str, why: str) -> None:
+    with pytest.raises(RegionError, match=why):
+        start(place, end)
+
+
 def test_one_that_comes_second_gets_the_one_that_came_first(place: Place) -> None:
     """Its process finds the lock held, and says so; then it waits until that one is ready."""
     first = threading.Thread(target=start, args=(place, READY))

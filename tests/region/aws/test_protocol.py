@@ -63,6 +63,12 @@ def test_a_request_is_read(asked: WSGIEnvironment, name: str, spoken: Protocol) 
     assert asked["wsgi.input"].read() == call.body
 
 
+def test_of_a_parameter_that_is_there_twice_the_first_counts() -> None:
+    """As for moto, which carries it out: what is judged must be what is done."""
+    call = protocol.read(environ("sts", body=b"Action=A&Action=B&RoleArn=one&RoleArn=two", CONTENT_TYPE=FORM))
+    assert (call.action, call.parameters["RoleArn"]) == ("A", "one")
+
+
 def test_a_presigned_url_is_signed_too() -> None:
     credential = "AKIA1/20261124/eu-west-1/s3/aws4_request"
     query = urlencode({"X-Amz-Credential": credential, "X-Amz-Security-Token": "t", "x-id": "GetObject"})

@@ -36,6 +36,16 @@ def test_a_parameter_that_was_put_is_read_back(client: Callable[..., Any]) -> No
     assert answer["Parameter"]["Value"] == "red"
 
 
+def test_a_value_that_looks_like_a_query_names_no_other_parameter(client: Callable[..., Any]) -> None:
+    """ "PutParameter" has its parameters in the body, as JSON, and a value may be any text."""
+    value = "postgres://db/shop?a=1&Name=/other&Value=x"
+    ssm = client("ssm")
+    ssm.put_parameter(Name="/bakeboot/shop/DATABASE_URL", Value=value, Type="String")
+    ssm.meta.events.register("before-call.ssm", lambda params, **more: params["headers"].update(Name="/other"))
+    found = ssm.get_parameter(Name="/bakeboot/shop/DATABASE_URL")["Parameter"]
+    assert (found["Name"], found["Value"]) == ("/bakeboot/shop/DATABASE_URL", value)
+
+
 def test_each_call_is_a_line_in_the_log(client: Callable[..., Any], lines: list[str]) -> None:
     ssm = client("ssm")
     put(ssm)
