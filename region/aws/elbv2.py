@@ -72,7 +72,10 @@ class Balancers:
             left = [each for each in group.registrations.values() if each.target_id == instance_id]
             if any(each.deregistered is None for each in left):
                 return False
-            busy = self._door.outstanding() if self._door is not None and left else {}
+            try:
+                busy = self._door.outstanding() if self._door is not None and left else {}
+            except RegionError:
+                return False
             return not any(busy.get(_target_key(group, each)) for each in left)
 
     def close(self) -> None:

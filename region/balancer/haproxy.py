@@ -29,7 +29,9 @@ from region.balancer.words import Plan
 from region.errors import RegionError
 
 _BACKLOG = 1024
-_ANSWER = 2.0  # seconds for a command on the admin socket
+_ANSWER = (
+    5.0  # seconds for a command on the admin socket; usually it is a millisecond, at the start a tenth of a second
+)
 _PAUSE = 1.0  # seconds between two starts, where one dies again and again
 
 
@@ -43,7 +45,10 @@ class Door(Protocol):
         """From now on requests are answered by this plan. Its listeners' addresses are bound. Raises RegionError."""
 
     def outstanding(self) -> dict[str, int]:
-        """How many requests each target (by key) is answering now; those with none may be missing."""
+        """How many requests each target (by key) is answering now; those with none may be missing.
+
+        Raises RegionError where that can't be told.
+        """
 
     def cut(self, address: str, port: int) -> None:
         """Ends the requests that the target there is answering: who has got nothing of an answer gets a 502."""
@@ -60,12 +65,12 @@ def release(record: owner.Record) -> None:
     cgroups.remove([Path(path) for path in record.cgroups])
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Process:
     """One HAProxy; `number` names its files.
 
     `admin` is a connection that stays: a process that is to end takes no new one, and has to hear of changes all the
-    same. It ends when the others have, and then when we hang up.
+    same. It ends when its other connections have, and then we hang up.
     """
 
     process: subprocess.Popen[bytes]
@@ -104,6 +109,7 @@ class HAProxy:
             for name, page in error_pages().items():
                 (self._owned.directory / name).write_text(page)
         except BaseException:
+            self._log.close()
             self._owned.remove()
             raise
 
@@ -135,11 +141,24 @@ class HAProxy:
         )
         self._plan, self._frontends = plan, frontends
         self._write_table()
-        for process in self._heard():
-            self._load(process)
+        self._tell_all()
         if self._frontends != self._running and time.monotonic() > self._failed + _PAUSE:
             self._replace()
         self._close_unused()
+
+    def _tell_all(self) -> None:
+        """Every process takes the newest table. Raises RegionError when the newest process does not.
+
+        An earlier one that does not would go on by what was: its last connections are ended instead.
+        """
+        for process in self._heard():
+            try:
+                self._load(process)
+            except RegionError as error:
+                if process is self._processes[-1]:
+                    raise
+                self._say(str(error))
+                process.process.kill()
 
     def _write_table(self) -> None:
         """A file in memory for each table: what a rule asks for may be a secret, and a half-written one is not read."""
@@ -198,7 +217,7 @@ class HAProxy:
             listeners = [each.fileno() for sockets in self._sockets.values() for each in sockets]
             passed = [self._log.descriptor, admin.fileno(), *listeners]
             started = netns.inside(self._site, lambda: self._spawn(argv, passed))
-        self._processes.append(_Process(started, self._started, self._connect(name)))
+        self._processes.append(_Process(started, self._started, self._connect(self._started)))
         self._failed = time.monotonic()  # unless it turns out well
         self._load(self._processes[-1])
         if not self._processes[-1].lives:
@@ -218,33 +237,50 @@ class HAProxy:
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             )
 
-    def _connect(self, name: str) -> socket.socket:
+    def _connect(self, number: int) -> socket.socket:
+        """A connection to the process of that number; a closed one where it doesn't answer."""
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(_ANSWER)
-        with contextlib.suppress(OSError):  # the process ended at once: it will be asked, and not answer
-            connection.connect(f"/proc/self/fd/{self._here}/{name}")
+        try:
+            connection.connect(f"/proc/self/fd/{self._here}/{number}.sock")
             connection.sendall(b"prompt\n")
             _read_answer(connection)
+        except OSError:
+            connection.close()
         return connection
 
     def _ask(self, process: _Process, command: str) -> str:
-        """What the process answers; "" where it has ended or doesn't answer."""
-        with contextlib.suppress(OSError):
+        """What the process answers; "" where it has ended or doesn't answer, which ends the connection.
+
+        A late answer would be taken for that to the next question.
+        """
+        try:
             process.admin.sendall(f"{command}\n".encode())
             return _read_answer(process.admin)
-        return ""
+        except OSError:
+            process.admin.close()
+            return ""
 
     def outstanding(self) -> dict[str, int]:
         counts: dict[str, int] = {}
         for process in self._heard():
-            for line in self._ask(process, "show table outstanding data.conn_cur gt 0").splitlines():
+            answer = self._ask(process, "show table outstanding data.conn_cur gt 0")
+            if not answer and process.lives:
+                raise RegionError("doesn't say what it is doing", where=f"HAProxy {process.process.pid}")
+            for line in answer.splitlines():
                 words = dict(word.split("=", 1) for word in line.split() if "=" in word)
                 if "key" in words and "conn_cur" in words:
                     counts[words["key"]] = counts.get(words["key"], 0) + int(words["conn_cur"])
         return counts
 
     def _heard(self) -> list[_Process]:
-        """Those that are told what changes; another was found without a connection, and is about to end."""
+        """Those that are told what changes; another was found without a connection, and is about to end.
+
+        The newest is always one: where it did not answer in time, it is connected to anew.
+        """
+        newest = self._processes[-1] if self._processes and self._running else None
+        if newest is not None and newest.lives and newest.admin.fileno() < 0:
+            newest.admin = self._connect(newest.number)
         return [each for each in self._processes if each.admin.fileno() >= 0]
 
     def cut(self, address: str, port: int) -> None:
@@ -254,7 +290,8 @@ class HAProxy:
 
     def look(self) -> None:
         for process in self._heard():
-            if process is not self._processes[-1] and _connections(self._ask(process, "show info")) <= 1:
+            leaving = process is not self._processes[-1] or not self._running
+            if leaving and _connections(self._ask(process, "show info")) <= 1:
                 process.admin.close()
         for process in [each for each in self._processes if not each.lives]:
             self._processes.remove(process)

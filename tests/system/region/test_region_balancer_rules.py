@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -176,6 +177,15 @@ def test_weights_are_shares(door: HAProxy) -> None:
     seen.update(line.split()[4] for line in lines)
     assert seen["c"] == 0
     assert 5 <= seen["b"] <= 70  # 30 expected; less likely than one in a million to be outside
+
+
+def test_with_no_listener_there_is_no_process(door: HAProxy) -> None:
+    door.show(plan(Rule(Fixed(200))))
+    door.show(Plan())
+    deadline = time.monotonic() + 10
+    while door._processes and time.monotonic() < deadline:
+        door.look()
+    assert door._processes == []
 
 
 @pytest.fixture(params=["real", "fake"])
