@@ -33,7 +33,7 @@ def tags_of(arn: str) -> Mapping[str, str]:
             return dict(ec2.tags.get(rest.rpartition("/")[2], {})) if ec2 else {}
         case "autoscaling":
             group = _group(account, aws_region, rest.rpartition("/")[2])
-            return _pairs(group.tags, "key", "value") if group else {}
+            return {key: value for key, (value, _) in group.tags.items()} if group else {}
         case "ssm":
             ssm = _backend("ssm", account, aws_region)
             name = rest.removeprefix("parameter")
@@ -70,11 +70,10 @@ def _backend(service: str, account: str, aws_region: str) -> Any:
 def _group(account: str, aws_region: str, name: str) -> Any:
     """A group by its name, or by an instance that it has."""
     autoscaling = _backend("autoscaling", account, aws_region)
-    groups: Mapping[str, Any] = autoscaling.autoscaling_groups if autoscaling else {}
+    groups: Mapping[str, Any] = autoscaling.groups if autoscaling else {}
     if name in groups or not name.startswith("i-"):
         return groups.get(name)
-    held = (group for group in groups.values() if any(one.instance.id == name for one in group.instance_states))
-    return next(held, None)
+    return next((group for group in groups.values() if name in group.members), None)
 
 
 def _group_arn(account: str, aws_region: str, name: str) -> str | None:

@@ -11,7 +11,10 @@ from botocore.exceptions import ClientError
 
 from region.aws.credentials import instance_paths
 from region.aws.world import World
+from tests.region.aws.autoscaling_world import LAUNCH, Scaling, scaling
 from tests.region.aws.fakes import FakeClock
+
+__all__ = ["scaling"]
 
 pytestmark = pytest.mark.network
 
@@ -186,6 +189,26 @@ def test_each_instance_writes_its_own_item_alone(client: Callable[..., Any], wor
     other = {"pk": {"S": f"instance#{me}0"}}
     assert refused(dynamodb.put_item, TableName="state", Item=other)[0] == "AccessDeniedException"
     assert refused(dynamodb.scan, TableName="state")[0] == "AccessDeniedException"
+
+
+def test_an_agent_completes_the_hooks_of_its_service_s_groups_alone(
+    client: Callable[..., Any], world: World, profile: str, scaling: Scaling
+) -> None:
+    """ "Actions, resources, and condition keys for Amazon EC2 Auto Scaling": the tags of the group decide."""
+    hooks = {"Effect": "Allow", "Action": "autoscaling:RecordLifecycleActionHeartbeat", "Resource": "*"}
+    own = {"StringEquals": {"aws:ResourceTag/bakeboot:service": "web"}}
+    client("iam").put_role_policy(
+        RoleName="web", PolicyName="hooks", PolicyDocument=document({**hooks, "Condition": own})
+    )
+    instances = {}
+    for name in ("web", "api"):
+        tags = [{"Key": "bakeboot:service", "Value": name}]
+        (instances[name],) = scaling.up(name, Tags=tags, LifecycleHookSpecificationList=[LAUNCH])
+    beat = client("autoscaling", **keys_of(world, profile)).record_lifecycle_action_heartbeat
+    asked = {"LifecycleHookName": "launch", "AutoScalingGroupName": "web"}
+    beat(**asked, InstanceId=instances["web"])
+    asked["AutoScalingGroupName"] = "api"
+    assert refused(beat, **asked, InstanceId=instances["api"])[0] == "AccessDenied"
 
 
 def test_a_wrong_token_is_no_token(client: Callable[..., Any], world: World, profile: str) -> None:
