@@ -225,11 +225,15 @@ def wait(what: str, condition: Callable[[], Any], timeout: float = 20.0) -> Any:
 class Load:
     """Clients that ask again and again from `with` to its end. `answers` counts statuses and bodies; `errors` the rest.
 
-    A keep-alive client asks on one connection until it is told to close it, as a browser does.
+    A keep-alive client asks on one connection until it is told to close it, as a browser does. `host` is the name that
+    they ask for, where it isn't the address.
     """
 
-    def __init__(self, address: str, port: int = 80, *, clients: int = 8, keep_alive: bool = True) -> None:
+    def __init__(
+        self, address: str, port: int = 80, *, clients: int = 8, keep_alive: bool = True, host: str = ""
+    ) -> None:
         self._place, self._clients, self._keep = (address, port), clients, keep_alive
+        self._headers = ({"Host": host} if host else {}) | ({} if keep_alive else {"Connection": "close"})
         self.answers: Counter[tuple[int, str]] = Counter()
         self.errors: list[str] = []
         self.slowest = 0.0
@@ -262,7 +266,7 @@ class Load:
         while not self._stop.is_set():
             began = time.monotonic()
             try:
-                connection.request("GET", "/", headers={} if self._keep else {"Connection": "close"})
+                connection.request("GET", "/", headers=self._headers)
                 answer = connection.getresponse()
                 text = answer.read().decode()
             except (OSError, http.client.HTTPException) as error:

@@ -61,6 +61,8 @@ class Web(BaseHTTPRequestHandler):
                 return self.text(200, ask(url.path.removeprefix("/metadata/")))
             except urllib.error.HTTPError as error:
                 return self.text(error.code, "")
+        if url.path == "/ask":
+            return self.text(200, self.asked(parse_qs(url.query)["url"][0]))
         if url.path.startswith("/status/"):
             return self.say(int(url.path.rpartition("/")[2]), {})
         return self.say(
@@ -74,6 +76,14 @@ class Web(BaseHTTPRequestHandler):
                 "pid": os.getpid(),
             },
         )
+
+    def asked(self, url: str) -> str:
+        """What another server says to this machine, or why nothing."""
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return str(answer.read().decode())
+        except OSError as error:
+            return repr(error)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
