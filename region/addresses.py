@@ -43,7 +43,7 @@ class Addresses:
 
     @classmethod
     def open(cls, site: Site, *, prefer: int | None = None, taken: Sequence[int] = ()) -> Addresses:
-        """Claims the first N that is free, `prefer` before all, and makes its addresses known to the site.
+        """Claims the first N that is free from `prefer` on, and makes its addresses known to the site.
 
         `taken` are those that other regions hold though they are not heard of. Raises RegionError when none is free.
         """
@@ -115,7 +115,8 @@ def candidates(prefer: int | None, taken: Sequence[int], busy: set[str]) -> Iter
 
     What a region that was killed has left (its load balancer) may still listen: its block is passed over.
     """
-    numbers = ([prefer] if prefer in _NUMBERS else []) + [number for number in _NUMBERS if number != prefer]
+    start = _NUMBERS.index(prefer) if prefer is not None and prefer in _NUMBERS else 0
+    numbers = [*_NUMBERS[start:], *_NUMBERS[:start]]
     in_use = {address.rpartition(".")[0] for address in busy}
     return (f"127.77.{number}" for number in numbers if number not in taken and f"127.77.{number}" not in in_use)
 

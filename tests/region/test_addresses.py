@@ -10,9 +10,9 @@ def test_blocks_are_tried_from_the_first_on() -> None:
     assert len(list(candidates(None, [], set()))) == 254
 
 
-def test_the_preferred_block_comes_first_and_once() -> None:
+def test_the_preferred_block_comes_first_and_those_after_it_and_each_once() -> None:
     tried = list(candidates(7, [], set()))
-    assert tried[0] == "127.77.7"
+    assert tried[:2] == ["127.77.7", "127.77.8"]
     assert len(set(tried)) == len(tried) == 254
 
 

@@ -56,6 +56,7 @@ def test_a_home_knows_its_regions_and_where_they_were(tmp_path: Path) -> None:
         Place(tmp_path, name).make()
     assert [place.name for place in places(tmp_path)] == ["one", "two"]
     place = Place(tmp_path, "one")
-    assert place.number is None
+    assert place.number == Place(tmp_path, "one").number in range(1, 255)
+    assert Place(Path("/a"), "one").number != Place(Path("/b"), "one").number
     place.remember(7)
     assert place.number == 7
