@@ -25,7 +25,7 @@ from region.wiring import Wiring
 __all__ = ["Bind", "Machine", "MachineSpec", "Wiring", "start_machine"]
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
-_HURRY_EVERY = 0.2  # seconds between two looks at whether a clean power-off is still wanted
+_AGAIN = 0.2  # seconds until it is told again to power off, and looked whether that is still wanted
 _POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), "Signals": starts poweroff.target
 _CLEAN_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -231,12 +231,12 @@ class Machine:
         Stopping a stopped one is no error.
         """
         if self._held and self._process and self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._leader_handle, _POWER_OFF)
             deadline = time.monotonic() + timeout
-            while not (hurry and hurry()) and time.monotonic() < deadline:
-                left = deadline - time.monotonic()
-                if wait_end(self._process, left if hurry is None else min(left, _HURRY_EVERY)):
+            while not (hurry and hurry()) and (left := deadline - time.monotonic()) > 0:
+                # Again and again: a PID 1 that has only just started has no handler yet, and never hears of the first.
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._leader_handle, _POWER_OFF)
+                if wait_end(self._process, min(left, _AGAIN)):
                     break
         self.kill()
 

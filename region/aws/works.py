@@ -53,15 +53,18 @@ class Works:
     def _begin(self, body: Body) -> None:
         with self._starting, self._world.catalog.hold():
             with self._world.lock:
-                if self._service.closing:
-                    return
+                if self._service.closing or body.instance.state not in ("pending", "running"):
+                    return  # it was ended, or stopped again, while it waited for its turn
                 spec, address = self._spec(body)
                 public = body.instance.public_ip
             machine = self._world.machines.start(spec, address)
             with self._world.lock:
                 body.machine, body.impaired, body.launched = machine, False, True
                 body.told, body.told_any = spec.metadata, True
-            self._expose(body, machine, public)
+            try:
+                self._expose(body, machine, public)
+            except RegionError as error:  # it ended at once: what becomes of it is for the next look to say
+                self._world.log(f"{body.instance.id} is not to be had at {public}: {error}")
 
     def _spec(self, body: Body) -> tuple[MachineSpec, str]:
         """The machine and its address. The lock is held."""

@@ -106,6 +106,16 @@ def test_a_machine_boots_to_running_and_a_stop_leaves_only_its_upper_layer(place
     assert place.left() == []
 
 
+def test_a_stop_right_after_the_start_is_as_quick_as_any_other(place: Place, site: Site) -> None:
+    """PID 1 does not hear what it is told before it is ready to; that must not cost the whole time-out."""
+    for name in ("first", "second", "third"):
+        machine = site.start(place.spec(name))
+        begun = time.monotonic()
+        machine.stop(timeout=60)
+        assert time.monotonic() - begun < 10
+        assert machine.poll() == 0
+
+
 def test_nothing_of_this_host_is_written_into_the_upper_layer(place: Place, site: Site) -> None:
     machine = site.start(place.spec(hostname="shop", files={"/run/bakeboot/config.d/x.env": b""}))
     machine.wait_booted(30)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -148,6 +149,38 @@ def test_a_power_cut_leaves_the_instance_running_and_impaired(ec2: Ec2, world: W
     settle(world)
     (status,) = api.describe_instance_status(InstanceIds=[instance_id])["InstanceStatuses"]
     assert status["InstanceStatus"]["Status"] == "ok"
+
+
+def test_what_is_ended_while_it_waits_for_its_turn_to_start_gets_no_machine(
+    ec2: Ec2, world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = client("ec2")
+    instance_id = launch(api)
+
+    @contextlib.contextmanager
+    def turn() -> Iterator[None]:
+        api.terminate_instances(InstanceIds=[instance_id])
+        yield
+
+    monkeypatch.setattr(world.catalog, "hold", turn)
+    settle(world)
+    assert state(api, instance_id) == "terminated"
+    assert machines(world) == []
+
+
+def test_a_machine_that_ends_before_it_has_its_public_address_leaves_its_instance_running_and_impaired(
+    ec2: Ec2, world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def expose(address: str, machine: FakeMachine, allowed: object) -> None:
+        machine.kill()
+        raise RegionError("it ended")
+
+    monkeypatch.setattr(world.network, "expose", expose)
+    instance_id = launch(client("ec2"))
+    settle(world)
+    assert state(client("ec2"), instance_id) == "running"
+    assert ec2.instance(instance_id).impaired
+    assert ec2.instance(instance_id).machine is None
 
 
 def test_one_that_cannot_start_is_terminated_with_the_reason(ec2: Ec2, world: World, client: Client) -> None:
