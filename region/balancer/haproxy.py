@@ -294,14 +294,15 @@ class HAProxy:
             if leaving and _connections(self._ask(process, "show info")) <= 1:
                 process.admin.close()
         for process in [each for each in self._processes if not each.lives]:
+            if process is self._processes[-1]:
+                self._running = ()  # those before it take no new connection any more
             self._processes.remove(process)
             process.admin.close()
             if process.process.returncode:
                 self._say(f"HAProxy {process.process.pid} ended: {self._last_words(process)}")
             for left in ("sock", "cfg", "log"):
                 (self._owned.directory / f"{process.number}.{left}").unlink(missing_ok=True)
-        missing = bool(self._frontends) and not self._processes
-        if (missing or self._frontends != self._running) and time.monotonic() > self._failed + _PAUSE:
+        if self._frontends != self._running and time.monotonic() > self._failed + _PAUSE:
             self._replace()
 
     def _last_words(self, process: _Process) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -339,6 +340,20 @@ def test_haproxy_that_hangs_is_asked_again_and_hears_the_right_answer(
     assert door.outstanding() == {}  # the late answer is nobody's
     shop.elb.delete_listener(ListenerArn=shop.listen(8087, shop.blue))
     assert shop.get()[0] == 200
+
+
+def test_haproxy_that_is_killed_is_started_again_while_one_before_it_still_has_a_connection(
+    shop: Shop, pair: tuple[Web, Web]
+) -> None:
+    door = shop.service._door
+    assert isinstance(door, haproxy.HAProxy)
+    with contextlib.closing(http.client.HTTPConnection(shop.address, 80, timeout=5)) as kept:
+        kept.request("GET", "/")
+        kept.getresponse().read()
+        shop.elb.delete_listener(ListenerArn=shop.listen(8088, shop.blue))
+        wait("one ended", lambda: len(door._processes) == 2)
+        os.kill(door._processes[-1].process.pid, 9)
+        assert shop.get()[0] == 200
 
 
 def test_what_a_dead_owner_left_is_swept(shop: Shop, tmp_path: Path) -> None:
