@@ -62,9 +62,13 @@ class Works:
                 body.machine, body.impaired, body.launched = machine, False, True
                 body.told, body.told_any = spec.metadata, True
             try:
+                faults = spec.faults
+                while faults != body.faults:  # they were set while it started
+                    faults = body.faults
+                    self._world.machines.set_faults(machine, faults)
                 self._expose(body, machine, public)
             except RegionError as error:  # it ended at once: what becomes of it is for the next look to say
-                self._world.log(f"{body.instance.id} is not to be had at {public}: {error}")
+                self._world.log(f"{body.instance.id} ended as it started: {error}")
 
     def _spec(self, body: Body) -> tuple[MachineSpec, str]:
         """The machine and its address. The lock is held."""

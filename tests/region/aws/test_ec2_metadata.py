@@ -11,6 +11,7 @@ import pytest
 from region.aws.ec2 import Ec2
 from region.aws.world import World
 from region.faults import Faults
+from region.machine import Machine, MachineSpec
 from tests.region.aws.ec2_calls import describe, launch
 from tests.region.aws.fakes import IMAGE, FakeClock, FakeMachine, FakeMachines, settle
 
@@ -94,3 +95,18 @@ def test_metadata_faults_hold_for_the_next_machine_too(ec2: Ec2, world: World, c
     assert machines(world)[0].spec.faults.slow == 1.0
     ec2.set_metadata_faults(instance_id, Faults())
     assert cast(FakeMachines, world.machines).faults == {machines(world)[0].address: Faults()}
+
+
+def test_faults_that_are_set_while_a_machine_starts_are_its_own(
+    ec2: Ec2, world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance_id = launch(client("ec2"))
+    start = world.machines.start
+
+    def meanwhile(spec: MachineSpec, address: str) -> Machine:
+        ec2.set_metadata_faults(instance_id, Faults(slow=1.0))
+        return start(spec, address)
+
+    monkeypatch.setattr(world.machines, "start", meanwhile)
+    settle(world)
+    assert cast(FakeMachines, world.machines).faults == {ec2.machine_of(instance_id).address: Faults(slow=1.0)}
