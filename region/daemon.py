@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from region.addresses import Addresses
-from region.aws import autoscaling, cloudwatch, dynamodb, ec2, elbv2, identity, route53, ssm
+from region.aws import autoscaling, cloudwatch, dynamodb, ec2, elbv2, identity, quotas, route53, ssm
 from region.aws.api_faults import ApiFaults
 from region.aws.server import Api, ApiServer
 from region.aws.world import Catalog, Settings, World
@@ -107,7 +107,7 @@ def _region(order: Order, catalog: Catalog, log: RegionLog, tell: Tell) -> Itera
             order.place.name, order.place.directory, site, addresses, catalog=catalog, settings=settings, log=log
         )
         tell({"step": "starting its services"})
-        for service in (identity, ssm, dynamodb):
+        for service in (identity, ssm, dynamodb, quotas):
             stack.callback(service.install(world).close)
         instances = ec2.install(world)
         stack.callback(instances.close)

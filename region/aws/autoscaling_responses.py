@@ -195,6 +195,12 @@ class AutoScalingResponse(MotoResponse):
     def describe_termination_policy_types(self) -> ActionResult:
         return ActionResult({"TerminationPolicyTypes": list(POLICIES)})
 
+    def describe_account_limits(self) -> ActionResult:
+        """As "Quotas for Auto Scaling resources and groups" has them."""
+        most = {"MaxNumberOfAutoScalingGroups": 500, "MaxNumberOfLaunchConfigurations": 200}
+        there = {"NumberOfAutoScalingGroups": len(self.backend.groups), "NumberOfLaunchConfigurations": 0}
+        return ActionResult(most | there)
+
     # --- target groups ---------------------------------------------------------------------------------------------
 
     def attach_load_balancer_target_groups(self) -> ActionResult:

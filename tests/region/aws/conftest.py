@@ -37,7 +37,19 @@ def lines() -> list[str]:
     return []
 
 
-_SERVICES = ("autoscaling", "cloudwatch", "dynamodb", "ec2", "elbv2", "iam", "route53", "ssm", "sts")
+_SERVICES = (
+    "autoscaling",
+    "cloudwatch",
+    "dynamodb",
+    "ec2",
+    "elb",
+    "elbv2",
+    "iam",
+    "route53",
+    "servicequotas",
+    "ssm",
+    "sts",
+)
 
 
 @pytest.fixture

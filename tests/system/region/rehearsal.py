@@ -11,6 +11,8 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,18 @@ TERMINATE = {
     "DefaultResult": "CONTINUE",
 }
 _PARAMETERS = {"_all/COMPANY": "shop", "web/COLOUR": "plain", "another/COLOUR": "secret"}
+
+
+@contextmanager
+def staged(region: RegionWorld, ami: str, logs: Path) -> Iterator[Rehearsal]:
+    """A stage for the length of the block; `logs` is a folder for what agents say."""
+    made = Made(region)
+    stage = Rehearsal(region, made, ami, logs)
+    try:
+        yield stage
+    finally:
+        made.close()  # groups end while their agents still complete the hooks
+        stage.close()
 
 
 class Rehearsal:
@@ -99,9 +113,9 @@ class Rehearsal:
             },
         ]
         trust = {"Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}
-        iam.create_role(RoleName=name, AssumeRolePolicyDocument=_document(trust))
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(trust))
         made.later(lambda: iam.delete_role(RoleName=name))
-        iam.put_role_policy(RoleName=name, PolicyName="agent", PolicyDocument=_document(*statements))
+        iam.put_role_policy(RoleName=name, PolicyName="agent", PolicyDocument=document(*statements))
         made.later(lambda: iam.delete_role_policy(RoleName=name, PolicyName="agent"))
         iam.create_instance_profile(InstanceProfileName=name)
         made.later(lambda: iam.delete_instance_profile(InstanceProfileName=name))
@@ -209,6 +223,12 @@ class Release:
         return self
 
     @property
+    def members(self) -> dict[str, str]:
+        """The lifecycle states of its group's instances."""
+        told = self.rehearsal.region.group(self.name)["Instances"]
+        return {one["InstanceId"]: one["LifecycleState"] for one in told}
+
+    @property
     def instances(self) -> set[str]:
         return set(self.rehearsal.region.in_service(self.name))
 
@@ -222,6 +242,6 @@ def forward(*weighted: tuple[Release, int]) -> list[dict[str, Any]]:
     return [{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}]
 
 
-def _document(*statements: dict[str, Any]) -> str:
+def document(*statements: dict[str, Any]) -> str:
     allowed = [{"Effect": "Allow", **statement} for statement in statements]
     return json.dumps({"Version": "2012-10-17", "Statement": allowed})

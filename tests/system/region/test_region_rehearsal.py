@@ -16,8 +16,8 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from tests.system.region.balancer_site import Load
-from tests.system.region.rehearsal import PREVIEW, Rehearsal, Release, forward
-from tests.system.region.worlds import Made, RegionWorld, get
+from tests.system.region.rehearsal import PREVIEW, Rehearsal, Release, forward, staged
+from tests.system.region.worlds import RegionWorld, get
 
 pytestmark = pytest.mark.system
 
@@ -28,11 +28,8 @@ DYNAMODB = "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/"
 
 @pytest.fixture(scope="module")
 def stage(region: RegionWorld, web_ami: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
-    made = Made(region)
-    stage = Rehearsal(region, made, web_ami, tmp_path_factory.mktemp("agents"))
-    yield stage
-    made.close()  # groups end while their agents still complete the hooks
-    stage.close()
+    with staged(region, web_ami, tmp_path_factory.mktemp("agents")) as stage:
+        yield stage
 
 
 @dataclass
@@ -167,11 +164,7 @@ def test_an_instance_is_in_service_and_a_target_only_when_its_agent_has_verified
     ec2.create_launch_template_version(LaunchTemplateId=release.template, SourceVersion="1", LaunchTemplateData=changed)
     ec2.modify_launch_template(LaunchTemplateId=release.template, DefaultVersion="2")
     release.create()
-
-    def members() -> list[Any]:
-        return list(stage.region.group(release.name)["Instances"])
-
-    stage.region.wait("it waits", lambda: [one["LifecycleState"] for one in members()] == ["Pending:Wait"])
+    stage.region.wait("it waits", lambda: list(release.members.values()) == ["Pending:Wait"])
     assert stage.region.health(release.target_group) == {}
     stage.verify(release.name)
     (instance,) = stage.region.wait_in_service(release.name, 1)
