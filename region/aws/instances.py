@@ -48,13 +48,19 @@ class NetworkInterface(elastic_network_interfaces.NetworkInterface):
         if str(self.public_ip_auto_assign).lower() == "true" and self.public_ip is None:
             self.public_ip = self.ec2_backend.allocate_public_address()
 
+    def _elastic(self) -> list[Any]:
+        return [address for address in self.ec2_backend.addresses if address.eni is self]
+
     def stop(self) -> None:
-        if self.public_ip_auto_assign and self.public_ip:
+        """EC2 User Guide, "Elastic IP addresses": one stays when its instance stops, for as long as there is one."""
+        if self.public_ip_auto_assign and self.public_ip and not self._elastic():
             self.ec2_backend.free_public_address(self.public_ip)
             self.public_ip = None
 
     def delete(self) -> None:
         """Its addresses are free from now on. One that is gone already is no error."""
+        for address in self._elastic():
+            address.instance = address.eni = address.association_id = None
         if self.id in self.ec2_backend.enis:
             super().delete()
 

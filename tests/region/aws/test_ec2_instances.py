@@ -97,6 +97,27 @@ def test_a_stopped_instance_keeps_its_private_address_and_what_it_wrote(ec2: Ec2
     assert (upper / "wrote").exists()
 
 
+def test_an_elastic_address_stays_while_its_instance_is_stopped_and_not_when_it_ends(
+    ec2: Ec2, world: World, client: Client
+) -> None:
+    """EC2 User Guide, "Elastic IP addresses"."""
+    api = client("ec2")
+    instance_id = launch(api)
+    settle(world)
+    address = api.allocate_address(Domain="vpc")
+    api.associate_address(AllocationId=address["AllocationId"], InstanceId=instance_id)
+    for call in (api.stop_instances, api.start_instances):
+        call(InstanceIds=[instance_id])
+        settle(world)
+    assert describe(api, instance_id)["PublicIpAddress"] == address["PublicIp"]
+    assert address["PublicIp"] in network(world).exposed
+    api.terminate_instances(InstanceIds=[instance_id])
+    settle(world)
+    (left,) = api.describe_addresses()["Addresses"]
+    assert "AssociationId" not in left
+    assert not network(world).exposed
+
+
 def test_a_reboot_keeps_the_instance_and_its_addresses(ec2: Ec2, world: World, client: Client) -> None:
     """EC2 User Guide, "Reboot your instance"."""
     api = client("ec2")
