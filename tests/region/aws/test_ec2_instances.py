@@ -97,9 +97,7 @@ def test_a_stopped_instance_keeps_its_private_address_and_what_it_wrote(ec2: Ec2
     assert (upper / "wrote").exists()
 
 
-def test_an_elastic_address_stays_while_its_instance_is_stopped_and_not_when_it_ends(
-    ec2: Ec2, world: World, client: Client
-) -> None:
+def test_an_elastic_address_stays_until_its_instance_ends(ec2: Ec2, world: World, client: Client) -> None:
     """EC2 User Guide, "Elastic IP addresses"."""
     api = client("ec2")
     instance_id = launch(api)
