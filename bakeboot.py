@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,9 +23,18 @@ from region import cli as region_cli
 from region.errors import RegionError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_SEEN_ENOUGH = 128 + signal.SIGPIPE  # whoever read our output has closed it
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Program(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # which click would end with 1
+            raise click.exceptions.Exit(_SEEN_ENOUGH) from None
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("bakeboot"), prog_name="bakeboot")
 def program() -> None:
     """One machine image for a whole company: bake it, boot it by its tags."""
@@ -62,9 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.exceptions.Abort):
         click.echo("stopped", err=True)
         return 130
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return _SEEN_ENOUGH
     except OSError as error:
         lack = lacking(error)
         if lack is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -25,7 +26,8 @@ class RegionLog:
         """Further lines of one event (a traceback) are indented, so that each line that is not begins an event."""
         now = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = f"{now} {text.rstrip()}".replace("\n", "\n  ") + "\n"
-        with self._lock:
+        # A disk that is full ends the log, and not what it is of.
+        with self._lock, contextlib.suppress(OSError):
             if self.path.exists() and self.path.stat().st_size + len(line) > self._limit:
                 self.path.replace(self.path.with_name(f"{self.path.name}.1"))
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

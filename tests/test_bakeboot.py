@@ -134,3 +134,13 @@ def test_the_program_itself_tells_and_ends_so(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stdout) == (14, "")
     assert done.stderr == f"{tmp_path}/home/images: no image 'nosuch'\n  try   bakeboot images list\n"
+
+
+@pytest.mark.subprocess
+def test_output_that_is_read_no_more_ends_it(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "bakeboot.py"), "docs", "stack"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.communicate()[1] == b""
+    assert process.returncode == 141

@@ -31,6 +31,11 @@ def test_it_never_takes_more_than_two_files_of_its_limit(tmp_path: Path) -> None
     assert [line.split()[-1] for line in last_lines(log.path, 3)] == ["17", "18", "19"]
 
 
+def test_where_nothing_can_be_written_all_else_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "region.log").symlink_to("/dev/full")
+    RegionLog(tmp_path / "region.log", lambda: NOON)("up")
+
+
 def test_the_last_lines_of_no_log_are_none(tmp_path: Path) -> None:
     assert last_lines(tmp_path / "region.log", 5) == []
 
