@@ -96,6 +96,9 @@ def _head(inherited: Inherited, pages: Path) -> str:
     return f"""\
 global
     nbthread 1
+    # Others hold a listening socket too, so that closing it takes it out of no epoll: a process on its way out would
+    # be told for ever what happens to it, and take it for the connection that has its number now.
+    noepoll
     fd-hard-limit 20000
     # AWS ("HTTP 400"): 64K for all headers of a request.
     tune.bufsize 65536

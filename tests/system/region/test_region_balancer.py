@@ -356,6 +356,29 @@ def test_haproxy_that_is_killed_is_started_again_while_one_before_it_still_has_a
         assert shop.get()[0] == 200
 
 
+def test_haproxy_on_its_way_out_hears_nothing_of_listeners_that_it_has_closed(
+    shop: Shop, pair: tuple[Web, Web]
+) -> None:
+    """It would be told again and again, which took a processor, and of a connection that got the number since."""
+    door = shop.service._door
+    assert isinstance(door, haproxy.HAProxy)
+    listener = shop.listen(8089, shop.blue)
+    with contextlib.closing(http.client.HTTPConnection(shop.address, 80, timeout=5)) as kept:
+        kept.request("GET", "/")
+        kept.getresponse().read()
+        leaving = door._processes[-1].process.pid
+        shop.elb.delete_listener(ListenerArn=listener)
+        before = _processor_time(leaving)
+        time.sleep(0.5)
+        assert _processor_time(leaving) - before < 0.2
+
+
+def _processor_time(pid: int) -> float:
+    """Seconds that a process was running."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_what_a_dead_owner_left_is_swept(shop: Shop, tmp_path: Path) -> None:
     """The owner is a process that makes a door and dies without a word."""
     directory = tmp_path / "regions" / "left"
