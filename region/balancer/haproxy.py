@@ -83,7 +83,10 @@ class _Process:
 
 
 class HAProxy:
-    """The real door. `directory` is the region's, `site` the namespace of the targets."""
+    """The real door. `directory` is the region's, `site` the namespace of the targets.
+
+    It is called under the world's lock: its conversations with HAProxy are one after another.
+    """
 
     def __init__(self, directory: Path, site: str, log: Callable[[str], None], access: Callable[[Sequence[str]], None]):
         def record(name: str) -> owner.Record:

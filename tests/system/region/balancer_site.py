@@ -174,8 +174,9 @@ class Shop:
         return request(self.address, port, path, headers)
 
     def outstanding(self) -> dict[str, int]:
-        assert self.service._door is not None
-        return self.service._door.outstanding()
+        with self.world.lock:
+            assert self.service._door is not None
+            return self.service._door.outstanding()
 
     def close(self) -> None:
         self.service.close()

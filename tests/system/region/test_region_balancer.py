@@ -331,13 +331,14 @@ def test_haproxy_that_hangs_is_asked_again_and_hears_the_right_answer(
     monkeypatch.setattr(haproxy, "_ANSWER", 0.2)
     door = shop.service._door
     assert isinstance(door, haproxy.HAProxy)
-    door._processes[-1].admin.settimeout(0.2)
-    process = door._processes[-1].process.pid
-    os.kill(process, signal.SIGSTOP)
-    with pytest.raises(RegionError):
-        door.outstanding()
-    os.kill(process, signal.SIGCONT)
-    assert door.outstanding() == {}  # the late answer is nobody's
+    with shop.world.lock:
+        door._processes[-1].admin.settimeout(0.2)
+        process = door._processes[-1].process.pid
+        os.kill(process, signal.SIGSTOP)
+        with pytest.raises(RegionError):
+            door.outstanding()
+        os.kill(process, signal.SIGCONT)
+        assert door.outstanding() == {}  # the late answer is nobody's
     shop.elb.delete_listener(ListenerArn=shop.listen(8087, shop.blue))
     assert shop.get()[0] == 200
 
