@@ -133,7 +133,12 @@ class Place:
         if not self.is_alive():
             return None
         with contextlib.suppress(FileNotFoundError):  # it is coming up, or going down
-            return Record(**json.loads(self._file.read_text()))
+            try:
+                return Record(**json.loads(self._file.read_text()))
+            except (ValueError, TypeError) as error:
+                told = f"region.json can't be read ({error}): another version of bakeboot may have brought it up"
+                hint = f"with that version: bakeboot region down{self.option}"
+                raise RegionError(told, where=f"region {self.name}", hint=hint) from error
         return None
 
     def up(self) -> Record:

@@ -78,6 +78,7 @@ class Ec2:
     def __init__(self, world: World) -> None:
         self.world = world
         self.store = ImageStore(world.directory)
+        self._left = False  # by `close`: a machine that would not end may still use its storage
         self.closing = False
         self._bodies: dict[str, Body] = {}
         self._works = Works(self)
@@ -181,6 +182,9 @@ class Ec2:
             thread.start()
         for thread in threads:
             thread.join()
+        if not self._left:
+            for folder in leftovers(self.world.directory):
+                remove(folder)
         _uninstall()
 
     def _cut(self, body: Body) -> None:
@@ -188,6 +192,7 @@ class Ec2:
             with self._alone(body.instance.id):
                 self._works.cut(body)
         except (RegionError, OSError) as error:
+            self._left = True
             self.world.log(f"{body.instance.id} is left to the sweep: {error}")
 
     def _body(self, instance_id: str) -> Body:

@@ -85,14 +85,14 @@ class NamespaceProber:
             self._tasks[key] = probes[key], self._loop.create_task(self._again_and_again(key, probes[key]))
 
     async def _again_and_again(self, key: str, probe: Probe) -> None:
-        """AWS: how long a target takes to answer doesn't move the next check."""
+        """AWS: how long a target takes to answer doesn't move the next check. What a stall missed is not made."""
         due = self._loop.time()
         while True:
             outcome = await ask(probe)
             self._results.put((key, outcome))
             self._heard()
-            due += probe.interval
-            await asyncio.sleep(max(0.0, due - self._loop.time()))
+            due = max(due + probe.interval, self._loop.time())
+            await asyncio.sleep(due - self._loop.time())
 
 
 async def _all_ended() -> None:

@@ -50,6 +50,16 @@ def test_what_is_no_name_is_refused(tmp_path: Path, name: str) -> None:
         Place(tmp_path, name)
 
 
+def test_a_record_of_another_version_is_told_with_what_to_do(tmp_path: Path) -> None:
+    place = Place(tmp_path, "local")
+    with place.held():
+        for text in ('{"name": "local", "colour": "red"}', "{"):
+            (place.directory / "region.json").write_text(text)
+            with pytest.raises(RegionError, match="another version") as told:
+                place.read()
+            assert told.value.hint == "with that version: bakeboot region down"
+
+
 def test_a_home_knows_its_regions_and_where_they_were(tmp_path: Path) -> None:
     assert places(tmp_path) == []
     for name in ("two", "one"):

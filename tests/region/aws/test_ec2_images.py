@@ -259,3 +259,14 @@ def test_filters_of_images(ec2: Ec2, world: World, client: Client, running: str)
         launch(api, ImageId=image_id)
     record = json.loads((ec2.store.directory / image_id / "record.json").read_text())
     assert record["state"] == "disabled"
+
+
+def test_a_region_that_goes_down_leaves_its_images_and_no_storage_of_instances(
+    ec2: Ec2, world: World, client: Client, running: str
+) -> None:
+    made = create(client("ec2"), world, running)
+    assert image(client("ec2"), made)["State"] == "available"
+    (world.directory / "instances" / running).mkdir(parents=True, exist_ok=True)
+    ec2.close()
+    assert not (world.directory / "instances").exists()
+    assert (world.directory / "images" / made / "record.json").exists()
