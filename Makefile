@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # What the virtual environment and the unit tests need, and what a bake and a local machine need on top.
-PYTHON_PACKAGES := python3 python3-venv git openssh-client ca-certificates
+PYTHON_PACKAGES := python3 python3-venv tzdata git openssh-client ca-certificates
 HOST_PACKAGES := haproxy packer mmdebstrap systemd-container iproute2 squashfs-tools zstd
 
 # Installs those of its arguments that are missing; runs no apt command when none is.
