@@ -103,16 +103,21 @@ def kill(world: RegionWorld) -> None:
     wait_until(lambda: not Place(world.home.root, world.name).is_alive(), "it is dead")
 
 
+def kill_at(moment: Callable[[RegionWorld, str], None], home: Home, ami: str) -> None:
+    """Brings a region up, and kills it when it has come to that moment."""
+    bakeboot(home, "region", "up", "--name", NAME)
+    world = RegionWorld(home, NAME)
+    moment(world, ami)
+    kill(world)
+
+
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.__name__)
 def test_after_a_kill_the_next_up_works_and_down_leaves_nothing(
     alone: tuple[Home, str], moment: Callable[[RegionWorld, str], None]
 ) -> None:
     home, ami = alone
     before = names_in_use()
-    bakeboot(home, "region", "up", "--name", NAME)
-    world = RegionWorld(home, NAME)
-    moment(world, ami)
-    kill(world)
+    kill_at(moment, home, ami)
     bakeboot(home, "region", "up", "--name", NAME)
     again = RegionWorld(home, NAME)
     assert again.control.status()["instances"] == []
@@ -126,10 +131,7 @@ def test_after_a_kill_down_alone_or_any_sweep_leaves_nothing(
 ) -> None:
     home, ami = alone
     before = names_in_use()
-    bakeboot(home, "region", "up", "--name", NAME)
-    world = RegionWorld(home, NAME)
-    moment(world, ami)
-    kill(world)
+    kill_at(moment, home, ami)
     if moment is a_load_balancer_answers:
         said = bakeboot(home, "region", "down", "--name", NAME).stdout
         assert said.startswith(f"region {NAME} is not up\nremoved what a dead owner left: ")
